@@ -1,0 +1,81 @@
+# Every target prepares what it needs: $(VENV), the locked packages, this project in it. Only python3 (3.11 or newer,
+# with venv) and make have to be there. Without make, for example on Windows: README.md has the one line.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# uv asks pip's question faster. It is taken from the machine if it works there, else from the lock.
+UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
+# Settings under which pip would install elsewhere than into $(VENV), or refuse to.
+PIP = env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 $(BIN)/python -m pip
+HAVE_UV = $(UV) --version >/dev/null 2>&1 || $(PIP) install --quiet --require-hashes --constraint requirements.lock uv
+
+.DEFAULT_GOAL := help
+.PHONY: help run test soak bench lint types docs-check lock dist clean
+
+help: ## say what can be made (this)
+	@echo "make TARGET [ARGS=...]   ARGS goes to the tool behind the target: make test ARGS='-k keys'"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: HOST and PORT (run), any variable of .env.example,"
+	@echo "           PYTHON=python3.12 (the interpreter, when $(VENV) is made), VENV=.venv-3.12 (another folder)"
+
+run: $(READY) ## start the host application at http://127.0.0.1:5000 (HOST and PORT change that)
+	@$(BIN)/python -m openalgo_host $(ARGS)
+
+test: $(READY) ## run the tests, except those that take minutes
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+soak: $(READY) ## run the tests that take minutes, one after the other
+	@$(BIN)/python -m pytest -m soak --timeout 1800 $(ARGS)
+
+bench: $(READY) ## measure, as ratios to other caches in the same run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(READY) ## check style, format and the direction of imports
+	@$(BIN)/ruff check $(ARGS)
+	@$(BIN)/ruff format --check $(ARGS)
+	@$(BIN)/lint-imports --no-logo
+
+types: $(READY) ## check types, as they are on Linux and on Windows
+	@$(BIN)/mypy $(ARGS)
+	@$(BIN)/mypy --platform win32 $(ARGS)
+
+docs-check: $(READY) ## check links, examples and generated pages (ARGS=--write renews those)
+	@$(BIN)/python docs/check.py $(ARGS)
+
+lock: | $(BIN)/python ## renew requirements.lock from pyproject.toml (ARGS=--upgrade takes newer versions)
+	@$(HAVE_UV)
+	@$(UV) pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock $(ARGS)
+	@! grep -n '://' requirements.lock || { echo "requirements.lock names a host; it must not." >&2; exit 1; }
+
+dist: $(READY) ## build the wheel and the source archive into dist/
+	@$(BIN)/python -m build --no-isolation $(ARGS)
+
+clean: ## remove what make has made: environment, builds, caches (never data or settings)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
+	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "openalgo-cache needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || uv venv --quiet --clear --seed --python $(PYTHON) $(VENV) || { \
+		echo "'$(PYTHON)' cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2; \
+		rm -rf $(VENV); exit 1; }
+
+# Installs, never removes: whoever is using the environment goes on using it. pip, with settings of its own (a mirror,
+# say), has a try where uv fails; both hold every package against the hashes of the lock.
+$(READY): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the locked packages into $(VENV)"
+	@$(HAVE_UV)
+	@{ $(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+		$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; } || \
+	{ $(PIP) install --quiet --require-hashes -r requirements.lock && \
+		$(PIP) install --quiet --no-deps --no-build-isolation -e .; }
+	@touch $@
