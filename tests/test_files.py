@@ -8,12 +8,15 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from openalgo_cache import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
 
@@ -22,10 +25,12 @@ ROUNDS = 20
 
 
 def mode_of(path: Path) -> int:
+    """Return the permission bits of ``path``."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def names_in(folder: Path) -> list[str]:
+    """Return what lies in ``folder``, hidden files too."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -187,12 +192,14 @@ for turn in sys.stdin:
 
 
 def tell(process: subprocess.Popen[str], line: str) -> None:
+    """Send one line to a process."""
     assert process.stdin is not None
     process.stdin.write(line)
     process.stdin.flush()
 
 
 def hear(process: subprocess.Popen[str]) -> str:
+    """Wait for one line of a process; the test's own time limit ends a wait in vain."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -290,7 +297,7 @@ def test_a_file_of_somebody_else_is_found(tmp_path: Path, monkeypatch: pytest.Mo
 
 @posix_only
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs a file that belongs to root")
-@pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o440, True), (0o444, False), (0o660, False)])
+@pytest.mark.parametrize("mode, accepted", [(0o600, True), (0o440, True), (0o444, False), (0o660, False)])
 def test_a_file_of_root_is_accepted_where_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, accepted: bool
 ) -> None:

@@ -12,7 +12,10 @@ import secrets
 import stat
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NO_HARD_LINKS = frozenset(
     {
@@ -119,7 +122,7 @@ def check_private(path: Path, *, allow_root_owner: bool = False) -> str | None:
     Raises:
         OSError: The path does not exist or cannot be examined.
     """
-    if sys.platform == "win32":
+    if not hasattr(os, "geteuid"):
         return None
     status = path.stat()
     mode = stat.S_IMODE(status.st_mode)
@@ -210,7 +213,7 @@ def _replace(temporary: Path, path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Bring a folder's entries to the disk, where the system can (Windows cannot open a folder)."""
-    if sys.platform == "win32":
+    if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
