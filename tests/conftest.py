@@ -1,0 +1,15 @@
+"""What all tests share: nothing of the developer's own settings, and no deadline by the clock."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# A setting of the shell that runs the tests must not change what they find.
+for _name in [name for name in os.environ if name.startswith(("CACHE_", "REDIS_", "VALKEY_", "SQLITE_", "SESSION_"))]:
+    del os.environ[_name]
+
+# A machine that is busy with something else is no finding.
+settings.register_profile("project", deadline=None, print_blob=True)
+settings.load_profile("project")
