@@ -9,8 +9,8 @@ from pathlib import Path
 from openalgo_cache.settings.findings import HIDDEN
 from openalgo_cache.settings.parsers import InvalidTextError, Parser
 
-_host = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?").fullmatch
-_address6 = re.compile(r"[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9_.-]{1,32})?").fullmatch
+_HOST_NAME = r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?"
+_ADDRESS6 = r"[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9_.-]{1,32})?"
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 DEFAULT_SENTINEL_PORT = 26379
@@ -68,7 +68,7 @@ def is_loopback(host: str) -> bool:
     """Say whether what is sent to ``host`` stays on this machine."""
     if host.lower() == "localhost":
         return True
-    import ipaddress  # slow to import, and not needed for the default
+    import ipaddress  # noqa: PLC0415  # slow to import, and not needed for the default
 
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -79,10 +79,10 @@ def is_loopback(host: str) -> bool:
 def _check_host(text: str) -> str:
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in host:
-        if _address6(host) and host.count(":") > 1:
+        if re.fullmatch(_ADDRESS6, host) and host.count(":") > 1:
             return host
         fix = "Write the host alone; the port goes into the variable for the port"
-    elif _host(host):
+    elif re.fullmatch(_HOST_NAME, host):
         return host
     else:
         fix = "Write a name such as redis.internal, or an address"
@@ -138,7 +138,7 @@ PORT = Parser("a port from 1 to 65535", _check_port)
 
 
 def _parse_url(text: str) -> ServerUrl:
-    from urllib.parse import unquote, urlsplit  # slow to import, and only needed where a URL is set
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415  # slow to import, and only needed where a URL is set
 
     example = "Write redis://user:password@host:port/db, rediss:// for TLS, or unix:///path?db=0"
     try:

@@ -1,7 +1,7 @@
 r"""The ``.env`` file, read and never written.
 
 A line is ``NAME=value``, with or without ``export`` and spaces around ``=``. The rules are those of python-dotenv, by
-which OpenAlgo reads the same file, with two differences: ``NAME=   # text`` is empty, and ``${NAME}`` is taken as it is.
+which OpenAlgo reads the same file, but ``NAME=   # text`` is empty, and ``${NAME}`` is taken as it is.
 
     without quotes   up to a `` #`` or the end of the line, without spaces at the ends
     'single'         as it is, over several lines too; only ``\'`` and ``\\`` are escapes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from openalgo_cache.settings.findings import Finding, InvalidSettingsError
@@ -11,8 +10,6 @@ from openalgo_cache.settings.model import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_log = logging.getLogger("openalgo_cache")
 
 # A dictionary, because setdefault is one step: two threads that read at once agree on the first one's settings.
 _effective: dict[str, Settings] = {}
@@ -83,5 +80,7 @@ def validate_cache_configuration(settings: Settings | None = None) -> list[Findi
 
 
 def _log_warnings(findings: list[Finding]) -> None:
+    import logging  # noqa: PLC0415  # slow to import, and rarely needed here
+
     for finding in findings:
-        _log.warning("%s", finding)
+        logging.getLogger("openalgo_cache").warning("%s", finding)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from openalgo_cache.settings.dotenv import read_dotenv
 from openalgo_cache.settings.findings import HIDDEN, Finding, shown
 from openalgo_cache.settings.parsers import InvalidTextError
 
@@ -32,7 +31,7 @@ class Search(enum.Enum):
 SEARCH: Final = Search.SEARCH
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Reading:
     """What was read.
 
@@ -83,6 +82,8 @@ def _read_file(reading: Reading, environ: Mapping[str, str], dotenv: Path | Sear
     # A virtual environment may be a folder called .env: what was not asked for by name must be a file to count.
     if path is None or (dotenv is SEARCH and not named and not path.is_file()):
         return {}
+    from openalgo_cache.settings.dotenv import read_dotenv  # noqa: PLC0415  # only needed where there is a file
+
     path = path.absolute()
     try:
         file = read_dotenv(path)
@@ -148,7 +149,7 @@ def _typos(known: set[str], texts: Mapping[str, str]) -> Iterator[Finding]:
     strangers = [name for name in texts if name not in known and name.upper().startswith(_OUR_PREFIXES)]
     if not strangers:
         return
-    from difflib import get_close_matches  # slow to import, and rarely needed
+    from difflib import get_close_matches  # noqa: PLC0415  # slow to import, and rarely needed
 
     for name in sorted(strangers):
         for meant in get_close_matches(name.upper(), known, n=1, cutoff=_TYPO_LIKENESS):

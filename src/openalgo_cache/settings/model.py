@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from openalgo_cache.settings import addresses, parsers
+from openalgo_cache.settings.addresses import Sentinels, ServerUrl
 from openalgo_cache.settings.findings import Finding, InvalidSettingsError
 from openalgo_cache.settings.load import SEARCH, read_variables
 from openalgo_cache.settings.rules import check_settings
@@ -18,7 +19,6 @@ from openalgo_cache.settings.variables import Variable, variable, variables_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openalgo_cache.settings.addresses import Sentinels, ServerUrl
     from openalgo_cache.settings.load import Search
     from openalgo_cache.settings.server import ServerName
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Variable:
     """An environment variable.
 
@@ -36,7 +36,7 @@ class Variable:
     aliases: tuple[str, ...]
 
 
-def variable(
+def variable(  # noqa: PLR0913  # they are the columns of a table
     default: T,
     parser: Parser[T],
     help: str,  # noqa: A002  # the word that argparse and typer use
