@@ -1,0 +1,125 @@
+"""The seam to a store: bytes and an absolute expiry, nothing else.
+
+Whoever writes a backend implements :class:`CacheBackend` and runs ``openalgo_cache.testing`` on it. The optional
+capabilities are separate, small protocols; a backend that lacks one is slower or offers less, never wrong.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+
+class Entry(NamedTuple):
+    """What a backend stores under a key.
+
+    Attributes:
+        payload: The record, opaque to the backend.
+        expires_at: Seconds since the epoch from which on the entry is gone; None for never.
+    """
+
+    payload: bytes
+    expires_at: float | None
+
+
+class CacheBackend(ABC):
+    """One cache in one store. Keys are finished texts (see ``keys.py``); entries past their expiry are absent.
+
+    Every verb is atomic and safe to call from several threads. Failures of the store are raised as
+    ``BackendUnavailableError`` or ``BackendMisconfiguredError``; a verb never pretends to have succeeded.
+    """
+
+    @abstractmethod
+    def get(self, key: str) -> Entry | None:
+        """Return the live entry under ``key``, or None."""
+
+    @abstractmethod
+    def set(self, key: str, entry: Entry) -> None:
+        """Store ``entry`` under ``key``, replacing what is there."""
+
+    @abstractmethod
+    def delete(self, key: str) -> bool:
+        """Remove ``key``; return whether a live entry was there."""
+
+    @abstractmethod
+    def clear(self) -> int:
+        """Remove every entry of this cache and of no other; return how many there were."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Return the number of live entries."""
+
+    @abstractmethod
+    def compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:
+        """Replace the payload under ``key`` in one atomic step, if it is what the caller saw.
+
+        Args:
+            key: The stored key.
+            expected: The payload that must be there; None if no live entry may be there.
+            new: The entry to store; None to remove the key.
+
+        Returns:
+            Whether the payload was as expected and the step was taken.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Return whether a live entry is under ``key``."""
+        return self.get(key) is not None
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Entry]:
+        """Return the live entries among ``keys``."""
+        found = {}
+        for key in keys:
+            entry = self.get(key)
+            if entry is not None:
+                found[key] = entry
+        return found
+
+    def set_many(self, entries: Mapping[str, Entry]) -> None:
+        """Store all of ``entries``; a store with transactions stores all or none."""
+        for key, entry in entries.items():
+            self.set(key, entry)
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove ``keys``; return how many live entries were among them."""
+        return sum(self.delete(key) for key in keys)
+
+    def close(self) -> None:
+        """Release what this backend opened. Closing twice is allowed."""
+        return
+
+
+@runtime_checkable
+class SupportsScan(Protocol):
+    """A backend that can list what it holds: ``keys``, ``items`` and iteration need it."""
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+        """Yield the live entries whose stored key begins with ``prefix``, once each, holding no lock in between."""
+        ...
+
+
+class TokenListener(Protocol):
+    """Somebody who trusts copies of entries only while the change token stands still."""
+
+    def advance(self, before: int, after: int) -> None:
+        """Learn that the token went from ``before`` to ``after`` by our own write alone."""
+        ...
+
+    def lose(self) -> None:
+        """Learn that the token at hand will not move any more: ask for ``change_token`` again."""
+        ...
+
+
+@runtime_checkable
+class SupportsChangeToken(Protocol):
+    """A backend whose first word of ``change_token`` changes with every change of the store, whoever makes it."""
+
+    @property
+    def change_token(self) -> Sequence[int]:
+        """What to look at: element 0, read before an entry is read, dates that entry."""
+        ...
+
+    def watch(self, listener: TokenListener) -> None:
+        """Tell ``listener``, from within this backend's own writes, what they did to the token."""
+        ...

@@ -1,0 +1,5 @@
+"""SQLite: the default store, one file a cache."""
+
+from openalgo_cache.backends.sqlite.backend import SQLiteBackend
+
+__all__ = ["SQLiteBackend"]

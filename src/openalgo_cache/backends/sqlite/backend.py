@@ -1,0 +1,240 @@
+"""The SQLite backend: one file a cache, shared by every process of the host, there again after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from openalgo_cache.backends.base import CacheBackend, Entry, TokenListener
+from openalgo_cache.backends.sqlite import schema, upkeep
+from openalgo_cache.backends.sqlite.backup import Backups, IsIntact
+from openalgo_cache.backends.sqlite.recency import Recency
+from openalgo_cache.backends.sqlite.store import Store
+from openalgo_cache.clock import Clock, system_clock
+
+_MOST_EVICTED_AHEAD: Final = 64
+_WINDOW: Final = 4
+"""Candidates looked at for each entry that has to leave: the least recent quarter of a stretch of keys goes."""
+
+
+def _all_intact(stored: str, record: bytes) -> bool:
+    del stored, record
+    return True
+
+
+class SQLiteBackend(CacheBackend):
+    """Keeps entries in a SQLite file; safe under threads, processes and forks.
+
+    Args:
+        path: The file, such as ``db/cache_auth.db``; created when it is first needed.
+        maxsize: The most entries in the file, whichever process adds them; None for no bound.
+        durable: Whether a write is on the disk when it returns (``synchronous=FULL``), and a backup a day is kept.
+        is_intact: Tells whether a record, under its stored key, is as it was written; decides what of a damaged durable file is
+            newer than its backup. By default every record that can be read is.
+        wal: Whether to keep a write-ahead log. Without it there is no change token, and readers wait for writers.
+        vacuum_interval: Seconds between giving unused space back to the file system; 0 for never.
+        clock: Where the time comes from.
+    """
+
+    def __init__(  # noqa: PLR0913  # each is a setting of the file
+        self,
+        path: Path | str,
+        maxsize: int | None = 1024,
+        *,
+        durable: bool = False,
+        is_intact: IsIntact | None = None,
+        wal: bool = True,
+        vacuum_interval: float = 86_400,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.path = Path(path)
+        self._maxsize = maxsize
+        self._now = clock
+        self._backups = Backups(self.path, is_intact or _all_intact) if durable else None
+        restore = self._backups.restore if self._backups is not None else None
+        synchronous = "FULL" if durable else "NORMAL"
+        self._store = Store(self.path, synchronous=synchronous, wal=wal, restore=restore)
+        bounded = maxsize is not None
+        self._recency = Recency(self.path.with_name(f"{self.path.stem}-recency{self.path.suffix}")) if bounded else None
+        self._hand = ""
+        self._listener: TokenListener | None = None
+        self._watchers = 0
+        self._has_token = wal
+        self.evictions = 0
+        self._upkeep = upkeep.Upkeep(self._store, self._recency, self._backups, vacuum_interval, clock)
+
+    def get(self, key: str) -> Entry | None:  # noqa: D102  # see CacheBackend
+        row: Any = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
+        if row is None:
+            return None
+        entry = Entry(*row)
+        now = self._now()
+        if entry.expires_at is not None and entry.expires_at <= now:
+            return None
+        if self._recency is not None:
+            self._recency.note(key, now)
+        return entry
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Entry]:  # noqa: D102
+        wanted = list(keys)
+
+        def work(cursor: apsw.Cursor) -> list[Any]:
+            cursor.execute("BEGIN")  # one snapshot, and one set of locks for all
+            try:
+                return [cursor.execute(schema.GET, (key,)).get for key in wanted]
+            finally:
+                cursor.execute("COMMIT")
+
+        rows = self._store.read(work)
+        now = self._now()
+        found = {}
+        for key, row in zip(wanted, rows, strict=True):
+            if row is not None and (row[1] is None or row[1] > now):
+                found[key] = Entry(*row)
+                if self._recency is not None:
+                    self._recency.note(key, now)
+        return found
+
+    def set(self, key: str, entry: Entry) -> None:  # noqa: D102
+        row = (key, entry.expires_at, self._now(), entry.payload)
+
+        def work(cursor: apsw.Cursor) -> list[str]:
+            cursor.execute(schema.PUT, row)
+            return self._make_room(cursor)
+
+        self._after_eviction(self._write(work))
+
+    def set_many(self, entries: Mapping[str, Entry]) -> None:  # noqa: D102
+        now = self._now()
+        rows = [(key, entry.expires_at, now, entry.payload) for key, entry in entries.items()]
+
+        def work(cursor: apsw.Cursor) -> list[str]:
+            cursor.executemany(schema.PUT, rows)
+            return self._make_room(cursor)
+
+        if rows:
+            self._after_eviction(self._write(work))
+
+    def delete(self, key: str) -> bool:  # noqa: D102
+        return self.delete_many((key,)) == 1
+
+    def delete_many(self, keys: Iterable[str]) -> int:  # noqa: D102
+        wanted, now = list(keys), self._now()
+
+        def work(cursor: apsw.Cursor) -> list[Any]:
+            return [row[0] for key in wanted for row in cursor.execute(schema.REMOVE, (key,)).fetchall()]
+
+        return sum(expires_at is None or expires_at > now for expires_at in self._write(work))
+
+    def clear(self) -> int:  # noqa: D102
+        now = self._now()
+
+        def work(cursor: apsw.Cursor) -> int:
+            count: int = cursor.execute(schema.LIVE, (now,)).get
+            cursor.execute(schema.CLEAR)
+            return count
+
+        return self._write(work)
+
+    def size(self) -> int:  # noqa: D102
+        now = self._now()
+        return int(self._store.read(lambda cursor: cursor.execute(schema.LIVE, (now,)).get))
+
+    def compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:  # noqa: D102
+        now = self._now()
+
+        def work(cursor: apsw.Cursor) -> list[str] | None:
+            row: Any = cursor.execute(schema.GET, (key,)).get
+            present = row[0] if row is not None and (row[1] is None or row[1] > now) else None
+            if present != expected:
+                return None
+            if new is None:
+                cursor.execute(schema.REMOVE, (key,)).fetchall()
+                return []
+            cursor.execute(schema.PUT, (key, new.expires_at, now, new.payload))
+            return self._make_room(cursor)
+
+        evicted = self._write(work)
+        self._after_eviction(evicted or [])
+        return evicted is not None
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+        """Yield the live entries whose key begins with ``prefix``, in pages, so that no lock is held in between."""
+        last = ""
+        while True:
+            place = (prefix, last)
+            page = self._store.read(lambda cursor, place=place: cursor.execute(schema.PAGE, place).fetchall())  # type: ignore[misc]
+            now = self._now()
+            for key, value, expires_at in page:
+                if not key.startswith(prefix):
+                    return
+                if expires_at is None or expires_at > now:
+                    yield key, Entry(value, expires_at)
+            if not page:
+                return
+            last = page[-1][0]
+
+    @property
+    def change_token(self) -> Sequence[int]:
+        """See SupportsChangeToken; moves with every commit of every process."""
+        return self._store.change_token()
+
+    def watch(self, listener: TokenListener) -> None:
+        """See SupportsChangeToken. With two listeners, either's writes are news to the other, so none is advanced."""
+        self._store.watch(listener)
+        self._watchers += 1
+        self._listener = listener if self._watchers == 1 else None
+
+    def maintain(self) -> None:
+        """Do now what otherwise happens in the background: purge, give space back, flush recency, back up."""
+        self._upkeep.run()
+
+    def close(self) -> None:  # noqa: D102
+        self._upkeep.stop()
+        if self._recency is not None:
+            self._recency.close()
+        self._store.close()
+
+    def _write(self, work: Any) -> Any:
+        self._upkeep.start()
+        return self._store.write(work, self._listener)
+
+    def _make_room(self, cursor: apsw.Cursor) -> list[str]:
+        """Delete the least recently used entries if there are too many, and return their keys."""
+        if self._maxsize is None:
+            return []
+        excess = cursor.execute(schema.COUNT).get - self._maxsize
+        if excess <= 0:
+            return []
+        leaving = excess + min(self._maxsize // 16, _MOST_EVICTED_AHEAD)
+        candidates = self._candidates(cursor, leaving * _WINDOW)
+        assert self._recency is not None  # noqa: S101  # bounded caches have it; for the type checker
+        read_at = self._recency.last_reads(key for key, _, _ in candidates)
+        now = self._now()
+
+        def staleness(row: tuple[str, float | None, float]) -> tuple[bool, float]:
+            key, expires_at, created_at = row
+            return (expires_at is None or expires_at > now, max(created_at, read_at.get(key, 0.0)))
+
+        evicted = [key for key, _, _ in sorted(candidates, key=staleness)[:leaving]]
+        for key in evicted:
+            cursor.execute(schema.REMOVE, (key,)).fetchall()
+        return evicted
+
+    def _candidates(self, cursor: apsw.Cursor, count: int) -> list[Any]:
+        """Return the next stretch of keys: a hand goes round all of them, as in CLOCK."""
+        count = max(count, 128)
+        rows = cursor.execute(schema.WINDOW, (self._hand, count)).fetchall()
+        if len(rows) < count:
+            seen = {row[0] for row in rows}
+            rows += [row for row in cursor.execute(schema.WINDOW, ("", count)).fetchall() if row[0] not in seen]
+        self._hand = rows[min(len(rows), count) - 1][0]
+        return rows
+
+    def _after_eviction(self, evicted: list[str]) -> None:
+        if evicted and self._recency is not None:
+            self.evictions += len(evicted)
+            self._recency.forget(evicted)

@@ -1,0 +1,114 @@
+"""Connections for reading: at most a few a file, opened when needed, lent to one thread at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import apsw
+
+from openalgo_cache.errors import BackendUnavailableError
+from openalgo_cache.locks import allocate_lock, sleep
+
+MOST: Final = 8
+_PATIENCE: Final = 10.0
+"""Seconds to wait for a connection that others use; a read takes microseconds."""
+
+
+class Link:
+    """A connection with a cursor that is kept, so that its statements stay prepared."""
+
+    __slots__ = ("connection", "cursor")
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+
+
+class Pool:
+    """Lends connections.
+
+    Args:
+        connect: Opens one.
+    """
+
+    __slots__ = ("_connect", "_idle", "_lock", "_open", "_shut")
+
+    def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
+        self._connect = connect
+        self._idle: list[Link] = []
+        self._lock = allocate_lock()
+        self._open = 0
+        self._shut = False
+
+    def take(self) -> Link:
+        """Return a connection; give it back with :meth:`give`."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._take_new()
+
+    def give(self, link: Link) -> None:
+        """Take a connection back."""
+        self._idle.append(link)
+
+    def close(self, patience: float) -> bool:
+        """Close every connection, and lend none until :meth:`reopen`.
+
+        Args:
+            patience: Seconds to wait for those that are lent.
+
+        Returns:
+            Whether all came back in time; those that did not are abandoned, not closed.
+        """
+        with self._lock:
+            self._shut = True
+        deadline = time.monotonic() + patience
+        while self._open:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                if time.monotonic() > deadline:
+                    return False
+                sleep(0.0005)
+                continue
+            link.connection.close()
+            self._open -= 1
+        return True
+
+    def reopen(self) -> None:
+        """Lend connections again."""
+        with self._lock:
+            self._shut = False
+
+    def forget(self) -> None:
+        """Start anew, in a forked child: whatever is left belongs to the parent and is neither used nor closed."""
+        _abandoned.append((self._idle, self._open))
+        self._idle = []
+        self._lock = allocate_lock()
+        self._open = 0
+        self._shut = False
+
+    def _take_new(self) -> Link:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            with self._lock:
+                if not self._shut and self._open < MOST:
+                    self._open += 1
+                    break
+            try:
+                return self._idle.pop()
+            except IndexError:
+                if time.monotonic() > deadline:
+                    raise BackendUnavailableError("no connection to a cache file became free in time") from None
+                sleep(0.0005)
+        try:
+            return Link(self._connect())
+        except BaseException:
+            self._open -= 1
+            raise
+
+
+_abandoned: Final[list[object]] = []
+"""Keeps a parent's connections from being collected, and so closed, in its child."""

@@ -1,0 +1,76 @@
+"""The tables, the statements, and how a connection is set up.
+
+The proposal's columns are all there: ``accessed_at`` and ``access_count`` live in a narrow table of a second file, so that noting
+a read neither rewrites a value nor counts as a change of the cache. There is no index on ``expires_at`` or ``accessed_at``: each
+would cost every write more than it saves the purge, which walks the table in small steps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+APPLICATION_ID: Final = 0x4F414331
+"""Marks the files as ours ("OAC1")."""
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""For writers that do not take our lock, such as the sqlite3 shell."""
+
+CACHE_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS cache (
+        key TEXT PRIMARY KEY, expires_at REAL, created_at REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS counter (entries INTEGER NOT NULL)",
+    "INSERT INTO counter SELECT count(*) FROM cache WHERE NOT EXISTS (SELECT 1 FROM counter)",
+    "CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON cache BEGIN UPDATE counter SET entries = entries + 1; END",
+    "CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON cache BEGIN UPDATE counter SET entries = entries - 1; END",
+)
+
+RECENCY_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS recency (
+        key TEXT PRIMARY KEY, accessed_at REAL NOT NULL, access_count INTEGER NOT NULL) WITHOUT ROWID""",
+)
+
+GET: Final = "SELECT value, expires_at FROM cache WHERE key = ?"
+PUT: Final = """INSERT INTO cache (key, expires_at, created_at, value) VALUES (?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, created_at = excluded.created_at, value = excluded.value"""
+REMOVE: Final = "DELETE FROM cache WHERE key = ? RETURNING expires_at"
+REMOVE_EXPIRED: Final = "DELETE FROM cache WHERE key = ? AND expires_at <= ?"
+CLEAR: Final = "DELETE FROM cache"
+LIVE: Final = "SELECT count(*) FROM cache WHERE expires_at IS NULL OR expires_at > ?"
+COUNT: Final = "SELECT entries FROM counter"
+PAGE: Final = "SELECT key, value, expires_at FROM cache WHERE key >= ? AND key > ? ORDER BY key LIMIT 256"
+WINDOW: Final = "SELECT key, expires_at, created_at FROM cache WHERE key > ? ORDER BY key LIMIT ?"
+
+
+def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
+    """Open a cache file, which may be new and empty.
+
+    Args:
+        path: The file; it exists already, with its final mode.
+        synchronous: ``NORMAL`` or ``FULL``.
+        wal: Whether to keep a write-ahead log.
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        mode = connection.pragma("journal_mode")
+        if mode != ("wal" if wal else "delete"):
+            if connection.pragma("page_count") == 0:
+                connection.pragma("auto_vacuum", 2)  # incremental; has to be said before the first table
+                connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("journal_mode", "wal" if wal else "delete")
+        connection.pragma("journal_size_limit", 4 << 20)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def ensure(connection: apsw.Connection, statements: tuple[str, ...]) -> None:
+    """Create what is missing of a schema, in one transaction, under the writer's lock."""
+    with connection:
+        for statement in statements:
+            connection.execute(statement)

@@ -1,0 +1,152 @@
+"""The codec of one cache: a value becomes a record and a record a value.
+
+Reading has two forms. :meth:`Codec.decode` verifies a record and returns its value. :meth:`Codec.admit` also returns what of it
+may lie in this process's memory, and how that becomes a value again: ciphertext for an encrypted cache; else the value
+itself where nobody can change it, one flat container that is copied at each read, or the verified bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from openalgo_cache.codec import compressors, serializers
+from openalgo_cache.codec.envelope import AEAD, HAS_EPOCH, HAS_TAGS, LEASE, Head
+from openalgo_cache.codec.sealing import RingSeal, Seal, Sealed
+from openalgo_cache.errors import UnreadableRecordError, ValueTooLargeError
+
+MAX_VALUE_BYTES: Final = 1 << 20
+"""The largest serialised value that a cache takes by default."""
+
+_MSGPACK: Final = 1
+_ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
+_IMMUTABLE: Final = _ATOMS | {datetime, date, time, timedelta, Decimal, UUID}
+_COPIES: Final[dict[type, Callable[[Any], Any]]] = {dict: dict.copy, list: list.copy, set: set.copy}
+
+Load = Callable[[Any], Any]
+
+
+class Read(NamedTuple):
+    """A verified record.
+
+    Attributes:
+        value: The value; of a lease, nothing.
+        expires_at: Seconds since the epoch, infinity for never: what the seal vouches for, whatever the store says.
+        is_lease: Whether the record only reserves the key for a loader.
+    """
+
+    value: Any
+    expires_at: float
+    is_lease: bool
+
+
+class Admitted(NamedTuple):
+    """What may lie in memory: ``load(held)`` is the value, or ``held`` itself is where ``load`` is None."""
+
+    held: Any
+    load: Load | None
+
+
+class Codec:
+    """Encodes and decodes the records of one cache.
+
+    Args:
+        seal: What makes and verifies records.
+        compress: Whether larger bodies are compressed; never true under encryption.
+        max_value_bytes: The largest serialised value to take.
+    """
+
+    __slots__ = ("_compress", "_max_value_bytes", "_seal")
+
+    def __init__(self, seal: Seal, *, compress: bool = False, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
+        self._seal = seal
+        self._compress = compress
+        self._max_value_bytes = max_value_bytes
+
+    def encode(self, stored: str, value: object, now: float, expires_at: float | None) -> bytes:
+        """Return the record of ``value`` under a stored key.
+
+        Args:
+            stored: The stored key, which the record is bound to.
+            value: Any supported value.
+            now: The present, seconds since the epoch.
+            expires_at: Seconds since the epoch, or None for never.
+
+        Raises:
+            UnsupportedValueError: The value would not come back the same.
+            ValueTooLargeError: The value is larger than the cache allows.
+        """
+        body = serializers.dumps(value)
+        if len(body) > self._max_value_bytes:
+            raise ValueTooLargeError(f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}")
+        compressor = compressors.NONE
+        if self._compress:
+            compressor, body = compressors.compress(body)
+        return self._seal.seal(stored, body, _MSGPACK | compressor << 4, now, _finite(expires_at))
+
+    def encode_lease(self, stored: str, now: float, expires_at: float) -> bytes:
+        """Return a record that reserves a key for a loader until ``expires_at``."""
+        return self._seal.seal(stored, b"", _MSGPACK, now, expires_at, lease=True)
+
+    def decode(self, stored: str, record: bytes) -> Read:
+        """Verify a record and return what it holds.
+
+        Raises:
+            UnreadableRecordError: It cannot be verified or read; as ForgedRecordError if it names a key that we hold.
+        """
+        head, body = self._seal.open(stored, record)
+        if head.flags:
+            if head.flags & LEASE:
+                return Read(None, head.expires_at, is_lease=True)
+            _refuse_what_we_cannot_judge(head)
+        return Read(serializers.loads(self._inflate(head, body)), head.expires_at, is_lease=False)
+
+    def admit(self, stored: str, record: bytes) -> tuple[Read, Admitted | None]:
+        """Do as :meth:`decode` does, and return what may lie in memory as well (nothing for a lease)."""
+        head, body = self._seal.open(stored, record)
+        if head.flags:
+            if head.flags & LEASE:
+                return Read(None, head.expires_at, is_lease=True), None
+            _refuse_what_we_cannot_judge(head)
+        plain = self._inflate(head, body)
+        value = serializers.loads(plain)
+        read = Read(value, head.expires_at, is_lease=False)
+        if head.mode == AEAD:
+            assert isinstance(self._seal, RingSeal)  # noqa: S101  # for the type checker: only a ring opens such records
+            return read, Admitted(self._seal.hold(stored, record, head), _load_sealed)
+        return _admit_plain(read, plain)
+
+    def _inflate(self, head: Head, body: bytes) -> bytes:
+        if head.codec == _MSGPACK:
+            return body
+        if head.codec & 0x0F != _MSGPACK:
+            raise UnreadableRecordError("a record uses a serialiser that this version does not know")
+        return compressors.decompress(head.codec >> 4, body, self._max_value_bytes)
+
+
+def _admit_plain(read: Read, body: bytes) -> tuple[Read, Admitted]:
+    value = read.value
+    kind = type(value)
+    if kind in _IMMUTABLE:
+        return read, Admitted(value, None)
+    copy = _COPIES.get(kind)
+    if copy is not None and {*map(type, value.values() if kind is dict else value)} <= _IMMUTABLE:
+        return read._replace(value=copy(value)), Admitted(value, copy)
+    return read, Admitted(body, serializers.loads)
+
+
+def _load_sealed(held: Sealed) -> Any:
+    return serializers.loads(held.decrypt(held.nonce, held.ciphertext, held.associated))
+
+
+def _refuse_what_we_cannot_judge(head: Head) -> None:
+    if head.flags & (HAS_EPOCH | HAS_TAGS):
+        raise UnreadableRecordError("a record depends on tags or an epoch, which this version does not check")
+
+
+def _finite(expires_at: float | None) -> float:
+    return math.inf if expires_at is None else expires_at

@@ -1,0 +1,193 @@
+"""The key ring: the installation's keys, in one private file, created once.
+
+The file (``.cache_key``) is JSON: a random ring id, a secret for blinding keys and for the symbol master, and the sealing
+keys, each with a random id and a state. The ring id and that secret never rotate. The single key that the proposal
+describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key itself.
+
+Subkeys are derived from a key by HKDF-SHA256 (RFC 5869), one for each purpose and context, so that no key is used for two
+things.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from openalgo_cache import files
+from openalgo_cache.errors import KeyRingError
+
+FILE_NAME: Final = ".cache_key"
+ACTIVE: Final = "active"
+DECRYPT_ONLY: Final = "decrypt-only"
+_STATES: Final = frozenset({ACTIVE, DECRYPT_ONLY})
+_KEY_BYTES: Final = 32
+_FERNET_LENGTH: Final = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One sealing key: its id (1 to 2^32 - 1), its state, when it was made, and the secret, which no repr shows."""
+
+    id: int
+    state: str
+    created_at: float
+    secret: bytes = field(repr=False)
+
+
+class KeyRing:
+    """The keys of one installation.
+
+    Args:
+        ring_id: 32 hexadecimal digits; the default namespace.
+        root: The secret that never rotates, 32 bytes.
+        keys: The sealing keys; exactly one is active.
+
+    Raises:
+        KeyRingError: The parts do not make a usable ring.
+    """
+
+    __slots__ = ("_keys", "_root", "active", "id")
+
+    def __init__(self, ring_id: str, root: bytes, keys: Iterable[Key]) -> None:
+        self._keys = {key.id: key for key in keys}
+        self._root = root
+        self.id = ring_id
+        active = [key for key in self._keys.values() if key.state == ACTIVE]
+        if len(active) != 1:
+            raise KeyRingError(f"a key ring has one active key, this one has {len(active)}")
+        secrets_ = [root, *(key.secret for key in self._keys.values())]
+        if any(len(secret) != _KEY_BYTES for secret in secrets_) or not all(0 < number < 2**32 for number in self._keys):
+            raise KeyRingError("a key ring holds a key of a wrong size or number")
+        self.active: Key = active[0]
+
+    def __contains__(self, key_id: int) -> bool:
+        return key_id in self._keys
+
+    def __repr__(self) -> str:
+        return f"<KeyRing {self.id[:8]}, {len(self._keys)} keys>"
+
+    def sealing_subkey(self, key_id: int, purpose: str, context: bytes) -> bytes:
+        """Return the 32-byte subkey of one key of the ring for a purpose and a context.
+
+        Raises:
+            KeyError: The ring has no such key.
+        """
+        return _derive(self._keys[key_id].secret, purpose, context)
+
+    def subkey(self, purpose: str, context: bytes) -> bytes:
+        """Return the 32-byte subkey, of the secret that never rotates, for a purpose and a context."""
+        return _derive(self._root, purpose, context)
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits by which two instances can tell whether they hold the same ring."""
+        return hashlib.sha256(b"openalgo-cache ring " + self.subkey("fingerprint", b"")).hexdigest()[:16]
+
+    @classmethod
+    def generate(cls) -> KeyRing:
+        """Make a new ring with one active key."""
+        key = Key(secrets.randbelow(2**32 - 1) + 1, ACTIVE, time.time(), secrets.token_bytes(_KEY_BYTES))
+        return cls(secrets.token_hex(16), secrets.token_bytes(_KEY_BYTES), [key])
+
+    @classmethod
+    def of_one(cls, secret: bytes | str) -> KeyRing:
+        """Make a ring of one Fernet-format key: 32 bytes as 44 characters of URL-safe base64.
+
+        Raises:
+            KeyRingError: The text is not such a key.
+        """
+        text = secret if isinstance(secret, bytes) else secret.encode("ascii", "replace")
+        try:
+            key = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != _KEY_BYTES:
+            raise KeyRingError("a single key is 32 bytes as 44 characters of URL-safe base64, as Fernet.generate_key() makes")
+        number = int.from_bytes(_derive(key, "key id", b"")[:4], "big") or 1
+        ring_id = _derive(key, "ring id", b"")[:16].hex()
+        return cls(ring_id, _derive(key, "root", b""), [Key(number, ACTIVE, 0.0, key)])
+
+    @classmethod
+    def load(cls, path: Path, *, allow_root_owner: bool = False) -> KeyRing:
+        """Read a ring from its file.
+
+        Args:
+            path: The file.
+            allow_root_owner: Whether root may own it, as secret managers arrange it.
+
+        Raises:
+            KeyRingError: It is missing, empty, damaged, or open to others.
+        """
+        try:
+            content = path.read_bytes()
+            problem = files.check_private(path, allow_root_owner=allow_root_owner)
+        except OSError as error:
+            raise KeyRingError(f"the key ring {path} cannot be read: {error.strerror}") from None
+        if problem is not None:
+            raise KeyRingError(f"the key ring {path} is not safe to use: {problem}")
+        if not content.strip():
+            raise KeyRingError(
+                f"the key ring {path} is empty: restore it from a backup, or, if nothing sealed with it is needed, delete it"
+            )
+        if len(content.strip()) == _FERNET_LENGTH:
+            return cls.of_one(content)
+        try:
+            return cls._of_json(json.loads(content))
+        except (ValueError, TypeError, LookupError, AttributeError, binascii.Error):
+            raise KeyRingError(f"the key ring {path} is damaged: restore it from a backup") from None
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> KeyRing:
+        """Read the ring from its file, or make it; of several processes that start at once exactly one makes it.
+
+        Raises:
+            KeyRingError: It cannot be read, or it cannot be created: nothing is ever stored without a usable key.
+        """
+        if not path.exists():
+            try:
+                files.ensure_folder(path.parent)
+                files.write_private_new(path, cls.generate().to_json())
+            except OSError as error:
+                raise KeyRingError(f"the key ring {path} cannot be created: {error.strerror or error}") from None
+        return cls.load(path)
+
+    def to_json(self) -> bytes:
+        """Return the content of the ring's file."""
+        keys = [
+            {"id": key.id, "state": key.state, "created_at": key.created_at, "secret": _encoded(key.secret)}
+            for key in self._keys.values()
+        ]
+        ring = {"format": 1, "ring_id": self.id, "root": _encoded(self._root), "keys": keys}
+        return json.dumps(ring, indent=1).encode() + b"\n"
+
+    @classmethod
+    def _of_json(cls, ring: dict[str, object]) -> KeyRing:
+        if ring["format"] != 1:
+            raise KeyRingError("the key ring was written by a newer version of openalgo-cache")
+        keys: list[Key] = []
+        for one in ring["keys"]:  # type: ignore[attr-defined]  # a wrong shape raises, and the caller says 'damaged'
+            if one["state"] not in _STATES:
+                raise ValueError
+            keys.append(Key(int(one["id"]), one["state"], float(one["created_at"]), base64.b64decode(one["secret"])))
+        ring_id = str(ring["ring_id"])
+        bytes.fromhex(ring_id)
+        return cls(ring_id, base64.b64decode(str(ring["root"])), keys)
+
+
+def _derive(secret: bytes, purpose: str, context: bytes) -> bytes:
+    info = b"openalgo-cache/1 " + purpose.encode() + b"\0" + context
+    return HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(secret)
+
+
+def _encoded(secret: bytes) -> str:
+    return base64.b64encode(secret).decode()

@@ -1,0 +1,171 @@
+"""Seals: what makes a record unforgeable, and unreadable where that is asked for.
+
+The configuration decides the scheme, never the record: a seal opens only records of the modes it was built for. Each
+associates a record with its place, so that it cannot be moved: the context is
+
+    ``openalgo-cache/1`` 0x00, then namespace, cache name and stored key, each with its length in two bytes.
+
+Under one key of the ring every writer (a process, per cache) has a subkey of its own, derived from a random writer id that
+travels in the record, so that random 96-bit nonces stay far below 2^32 records a key (NIST SP 800-38D, section 8.3). The
+MAC is GMAC: the same cipher, with the body as associated data and nothing encrypted.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from openalgo_cache.codec import envelope
+from openalgo_cache.codec.envelope import AEAD, MAC, NO_EXTRAS, PLAIN, Extras, Head
+from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.errors import UnreadableRecordError
+
+_RECORDS_PER_WRITER: Final = 2**31
+_REMEMBERED_SUBKEYS: Final = 512
+_PURPOSES: Final = {AEAD: "encrypt", MAC: "sign"}
+_TAG_BYTES: Final = 16
+
+
+class ForgedRecordError(UnreadableRecordError):
+    """A record names a key that we hold, and fails verification: it was damaged, moved or made up."""
+
+
+class Sealed(NamedTuple):
+    """An encrypted body with everything that opening it again takes; holds no plain text."""
+
+    decrypt: Callable[[bytes, bytes, bytes], bytes]
+    nonce: bytes
+    ciphertext: bytes
+    associated: bytes
+
+    def open(self) -> bytes:
+        """Return the body."""
+        return self.decrypt(self.nonce, self.ciphertext, self.associated)
+
+
+class Seal(Protocol):
+    """Makes and verifies the records of one cache."""
+
+    def seal(  # noqa: PLR0913  # what the format binds together
+        self, stored: str, body: bytes, codec: int, created_at: float, expires_at: float, extras: Extras = NO_EXTRAS, *,
+        lease: bool = False,
+    ) -> bytes:
+        """Return the record of ``body`` for the stored key."""
+        ...
+
+    def open(self, stored: str, record: bytes) -> tuple[Head, bytes]:
+        """Verify a record and return its head and body; raise UnreadableRecordError."""
+        ...
+
+
+class Unsealed:
+    """Plain records, for caches whose content is worth nothing to a forger: no key, no verification."""
+
+    __slots__ = ()
+
+    def seal(  # noqa: D102, PLR0913  # see Seal
+        self, stored: str, body: bytes, codec: int, created_at: float, expires_at: float, extras: Extras = NO_EXTRAS, *,
+        lease: bool = False,
+    ) -> bytes:
+        del stored
+        return envelope.pack_head(PLAIN, codec, created_at, expires_at, extras=extras, lease=lease) + body
+
+    def open(self, stored: str, record: bytes) -> tuple[Head, bytes]:  # noqa: D102  # see Seal
+        del stored
+        head = envelope.parse_head(record)
+        if head.mode != PLAIN:
+            raise UnreadableRecordError("a sealed record in a plain cache")
+        return head, record[head.size :]
+
+
+class RingSeal:
+    """Signs or encrypts with the keys of a ring.
+
+    Args:
+        ring: The key ring.
+        namespace: Bound into every record.
+        cache: The cache's name, likewise.
+        mode: What new records get: AEAD or MAC.
+        accept: The modes that are opened; by default only ``mode``.
+    """
+
+    __slots__ = ("_accept", "_cache", "_context", "_left", "_mode", "_nonce_source", "_process", "_ring", "_subkeys", "_writer")
+
+    def __init__(self, ring: KeyRing, namespace: str, cache: str, mode: int, accept: frozenset[int] | None = None) -> None:
+        self._ring = ring
+        self._cache = cache.encode()
+        self._context = b"openalgo-cache/1\0" + _sized(namespace.encode()) + _sized(self._cache)
+        self._mode = mode
+        self._accept = accept or frozenset({mode})
+        self._subkeys: dict[tuple[int, int, bytes], AESGCM] = {}
+        self._writer = b""
+        self._process = -1
+        self._left = 0
+
+    def seal(  # noqa: D102, PLR0913  # see Seal
+        self, stored: str, body: bytes, codec: int, created_at: float, expires_at: float, extras: Extras = NO_EXTRAS, *,
+        lease: bool = False,
+    ) -> bytes:
+        if self._left == 0 or self._process != os.getpid():
+            self._become_a_new_writer()
+        self._left -= 1
+        key_id, writer, nonce = self._ring.active.id, self._writer, os.urandom(12)
+        head = envelope.pack_head(
+            self._mode, codec, created_at, expires_at, key_id=key_id, writer=writer, nonce=nonce, extras=extras, lease=lease
+        )
+        cipher = self._subkey(self._mode, key_id, writer)
+        associated = self._associated(stored, head)
+        if self._mode == AEAD:
+            return head + cipher.encrypt(nonce, body, associated)
+        return head + body + cipher.encrypt(nonce, b"", associated + body)
+
+    def open(self, stored: str, record: bytes) -> tuple[Head, bytes]:  # noqa: D102  # see Seal
+        head = envelope.parse_head(record)
+        cipher = self._cipher_of(head)
+        try:
+            if head.mode == AEAD:
+                start = head.size
+                return head, cipher.decrypt(head.nonce, record[start:], self._associated(stored, record[:start]))
+            cipher.decrypt(head.nonce, record[-_TAG_BYTES:], self._associated(stored, record[:-_TAG_BYTES]))
+        except InvalidTag:
+            raise ForgedRecordError("a record fails verification: damaged, moved, or made up") from None
+        return head, record[head.size : -_TAG_BYTES]
+
+    def hold(self, stored: str, record: bytes, head: Head) -> Sealed:
+        """Return an encrypted record, opened once already, in the form that may lie in memory."""
+        start = head.size
+        return Sealed(self._cipher_of(head).decrypt, head.nonce, record[start:], self._associated(stored, record[:start]))
+
+    def _cipher_of(self, head: Head) -> AESGCM:
+        if head.mode not in self._accept:
+            raise UnreadableRecordError("a record is not sealed in the way this cache demands")
+        return self._subkey(head.mode, head.key_id, head.writer)
+
+    def _associated(self, stored: str, head: bytes) -> bytes:
+        return self._context + _sized(stored.encode()) + head
+
+    def _subkey(self, mode: int, key_id: int, writer: bytes) -> AESGCM:
+        cipher = self._subkeys.get((mode, key_id, writer))
+        if cipher is None:
+            if key_id not in self._ring:
+                raise UnreadableRecordError("a record is sealed with a key that is not in the key ring")
+            cipher = AESGCM(self._ring.sealing_subkey(key_id, _PURPOSES[mode], self._cache + b"\0" + writer))
+            if len(self._subkeys) >= _REMEMBERED_SUBKEYS:
+                self._subkeys.clear()  # whoever floods the store with writer ids costs time, not memory
+            self._subkeys[mode, key_id, writer] = cipher
+        return cipher
+
+    def _become_a_new_writer(self) -> None:
+        # A forked child must not share its parent's subkey, and one subkey must not see too many random nonces.
+        self._writer = secrets.token_bytes(16)
+        self._process = os.getpid()
+        self._left = _RECORDS_PER_WRITER
+
+
+def _sized(part: bytes) -> bytes:
+    return len(part).to_bytes(2, "big") + part

@@ -1,0 +1,1 @@
+"""What keeps copies in this process true to a store that others write to."""

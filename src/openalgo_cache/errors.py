@@ -1,0 +1,71 @@
+"""Every error that this library raises, in one tree.
+
+A class also inherits the builtin that a caller would reach for, so that ``except KeyError`` and ``except ValueError``
+keep working where a plain dictionary or a ``TTLCache`` stood before. No message carries a cached value or a secret.
+"""
+
+from __future__ import annotations
+
+
+class CacheError(Exception):
+    """The root of the tree: catch it to catch everything that comes from this library."""
+
+
+class ConfigurationError(CacheError, ValueError):
+    """The settings, or the options of one cache, contradict each other or cannot work; the message names the fix."""
+
+
+class InvalidKeyError(CacheError, ValueError):
+    """A key is of a type, a length or a content that no backend could store faithfully."""
+
+
+class InvalidLifetimeError(CacheError, ValueError):
+    """A lifetime is zero, negative, not a number, infinite, or of the wrong type."""
+
+
+class UnsupportedValueError(CacheError, TypeError):
+    """A value, or a part of it, would not come back equal and of the same type; the message gives the path to it."""
+
+
+class ValueTooLargeError(CacheError, ValueError):
+    """A value is larger than the cache allows."""
+
+
+class ReadOnlyCacheError(CacheError, TypeError):
+    """A verb that writes was called on a read-only view."""
+
+
+class BlindedKeysError(CacheError, TypeError):
+    """A verb needs the original keys of a cache that stores only keyed hashes of them."""
+
+
+class AccessDeniedError(CacheError, PermissionError):
+    """A module used a cache that its access rules do not open to it."""
+
+
+class KeyRingError(CacheError):
+    """The key ring is missing, empty, damaged, or readable by others; nothing sealed can be read or written."""
+
+
+class UnreadableRecordError(CacheError):
+    """A record is damaged, moved, prolonged, unsealed, or sealed with a key that is not in the ring.
+
+    Only *state* caches raise it, and they keep the record: it may be readable again with the right key ring. In every
+    other cache such a record is a miss.
+    """
+
+
+class BackendUnavailableError(CacheError, ConnectionError):
+    """The store behind a cache cannot be reached, is full, is locked for too long, or refuses to write."""
+
+
+class BackendMisconfiguredError(CacheError):
+    """The store answers and refuses us: a wrong password, a wrong certificate, a file that belongs to somebody else."""
+
+
+class SymbolImportError(CacheError, ValueError):
+    """A master contract has rows that cannot be imported; ``problems`` lists them as (row number, what is wrong)."""
+
+    def __init__(self, message: str, problems: list[tuple[int, str]] | None = None) -> None:
+        super().__init__(message)
+        self.problems: list[tuple[int, str]] = problems or []

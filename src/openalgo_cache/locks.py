@@ -1,0 +1,91 @@
+"""Locks that work the same under plain threads, eventlet and gevent, and one that works between processes.
+
+A monkey-patched lock that greenlets and real threads share can stall both. These are always the originals; whoever holds one
+does memory work only (the writer's lock of a store is the exception, and under it nothing patched runs).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def _original(module: str, name: str) -> Any:
+    """Return an attribute of a module as it was before eventlet or gevent patched it."""
+    if (patcher := sys.modules.get("eventlet.patcher")) is not None:
+        return getattr(patcher.original(module), name)
+    if (monkey := sys.modules.get("gevent.monkey")) is not None:
+        return monkey.get_original(module, name)
+    return getattr(__import__(module), name)
+
+
+allocate_lock = _original("_thread", "allocate_lock")
+start_new_thread = _original("_thread", "start_new_thread")
+get_ident = _original("_thread", "get_ident")
+sleep = _original("time", "sleep")
+
+
+class FileLock:
+    """An exclusive lock between processes, on a file of its own; released by the system when its holder dies.
+
+    Only one thread of a process may use it at a time: its user holds a lock of the process around it.
+
+    Args:
+        path: The lock's file; created 0600, never deleted (a deleted lock file locks nobody out).
+    """
+
+    __slots__ = ("_descriptor", "_path", "_process")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._process = -1
+
+    def __enter__(self) -> None:
+        if self._process != os.getpid():
+            # A forked child shares its parent's open file, and so its lock: it needs one of its own.
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._process = os.getpid()
+        _lock(self._descriptor)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _unlock(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; the lock can be taken again all the same."""
+        if self._process == os.getpid():
+            os.close(self._descriptor)
+        self._process = -1
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        while True:
+            try:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except OSError:  # held by somebody else; msvcrt's own waiting looks once a second only
+                time.sleep(0.001)
+            else:
+                return
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
