@@ -1,0 +1,101 @@
+"""A pluggable, sealed cache for OpenAlgo and any other Python application.
+
+    from openalgo_cache import get_cache
+
+    auth = get_cache("auth")
+    auth.set("user_123", token)
+    auth.get("user_123")
+
+Names are loaded when they are first used, so that importing this package stays quick and needs no extra.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openalgo_cache.backends.base import CacheBackend as CacheBackend
+    from openalgo_cache.backends.base import Entry as Entry
+    from openalgo_cache.backends.memory import MemoryBackend as MemoryBackend
+    from openalgo_cache.backends.sqlite import SQLiteBackend as SQLiteBackend
+    from openalgo_cache.cache import Cache as Cache
+    from openalgo_cache.codec.serializers import register as register
+    from openalgo_cache.errors import AccessDeniedError as AccessDeniedError
+    from openalgo_cache.errors import BackendMisconfiguredError as BackendMisconfiguredError
+    from openalgo_cache.errors import BackendUnavailableError as BackendUnavailableError
+    from openalgo_cache.errors import BlindedKeysError as BlindedKeysError
+    from openalgo_cache.errors import CacheError as CacheError
+    from openalgo_cache.errors import ConfigurationError as ConfigurationError
+    from openalgo_cache.errors import InvalidKeyError as InvalidKeyError
+    from openalgo_cache.errors import InvalidLifetimeError as InvalidLifetimeError
+    from openalgo_cache.errors import KeyRingError as KeyRingError
+    from openalgo_cache.errors import ReadOnlyCacheError as ReadOnlyCacheError
+    from openalgo_cache.errors import SymbolImportError as SymbolImportError
+    from openalgo_cache.errors import UnreadableRecordError as UnreadableRecordError
+    from openalgo_cache.errors import UnsupportedValueError as UnsupportedValueError
+    from openalgo_cache.errors import ValueTooLargeError as ValueTooLargeError
+    from openalgo_cache.expiry import earliest as earliest
+    from openalgo_cache.expiry import until as until
+    from openalgo_cache.handle import MISSING as MISSING
+    from openalgo_cache.manager import CacheManager as CacheManager
+    from openalgo_cache.manager import CacheManager as SecureCacheManager
+    from openalgo_cache.manager import get_cache as get_cache
+    from openalgo_cache.manager import get_cache_backend as get_cache_backend
+    from openalgo_cache.manager import get_cache_stats as get_cache_stats
+    from openalgo_cache.policy.access import CacheAccessControl as CacheAccessControl
+    from openalgo_cache.selection import auto_detect_backend as auto_detect_backend
+    from openalgo_cache.selection import is_redis_available as is_redis_available
+    from openalgo_cache.settings import Settings as Settings
+    from openalgo_cache.settings import configure_cache_environment as configure_cache_environment
+    from openalgo_cache.settings import validate_cache_configuration as validate_cache_configuration
+    from openalgo_cache.wrappers import AuditCacheWrapper as AuditCacheWrapper
+    from openalgo_cache.wrappers import EncryptedCacheWrapper as EncryptedCacheWrapper
+
+_PLACES = {
+    "cache": ("Cache",),
+    "manager": ("CacheManager", "get_cache", "get_cache_backend", "get_cache_stats"),
+    "handle": ("MISSING",),
+    "expiry": ("earliest", "until"),
+    "settings": ("Settings", "configure_cache_environment", "validate_cache_configuration"),
+    "selection": ("auto_detect_backend", "is_redis_available"),
+    "wrappers": ("AuditCacheWrapper", "EncryptedCacheWrapper"),
+    "policy.access": ("CacheAccessControl",),
+    "codec.serializers": ("register",),
+    "backends.base": ("CacheBackend", "Entry"),
+    "backends.memory": ("MemoryBackend",),
+    "backends.sqlite": ("SQLiteBackend",),
+    "errors": (
+        "AccessDeniedError",
+        "BackendMisconfiguredError",
+        "BackendUnavailableError",
+        "BlindedKeysError",
+        "CacheError",
+        "ConfigurationError",
+        "InvalidKeyError",
+        "InvalidLifetimeError",
+        "KeyRingError",
+        "ReadOnlyCacheError",
+        "SymbolImportError",
+        "UnreadableRecordError",
+        "UnsupportedValueError",
+        "ValueTooLargeError",
+    ),
+}
+_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names} | {"SecureCacheManager": "manager"}
+
+__all__ = sorted(_PLACE_OF)  # noqa: PLE0605  # the same names as above, once
+
+
+def __getattr__(name: str) -> Any:
+    module = _PLACE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'openalgo_cache' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # this is where names are loaded
+
+    value = getattr(import_module(f"openalgo_cache.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]

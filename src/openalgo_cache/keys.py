@@ -21,10 +21,12 @@ with ``!`` and a type tag, so that 1, True and "1" stay apart; a leading ``~`` m
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from typing import Final
 
-from openalgo_cache.errors import ConfigurationError, InvalidKeyError
+from openalgo_cache.errors import BlindedKeysError, ConfigurationError, InvalidKeyError
 
 Key = str | bytes | int | tuple["Key | None", ...]
 """What a caller may use as a key: str everywhere; bytes, int, bool and tuples of those where a mapping had them."""
@@ -83,6 +85,37 @@ class Keyspace:
     def matching(self, prefix: str) -> str:
         """Return what the stored forms of all str keys that begin with ``prefix`` begin with."""
         return self.prefix + escape(text(prefix)) if prefix else self.prefix
+
+
+class BlindedKeyspace(Keyspace):
+    """The keyspace of a cache whose keys tell too much: it stores a keyed hash (BLAKE2b, RFC 7693) of each.
+
+    Args:
+        prefix: As for Keyspace.
+        cache: Likewise.
+        namespace: Likewise.
+        secret: The key of the hash, 32 bytes.
+    """
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, prefix: str, cache: str, namespace: str | None, secret: bytes) -> None:
+        super().__init__(prefix, cache, namespace)
+        self._hash = hashlib.blake2b(key=secret, digest_size=24)
+
+    def stored(self, key: Key) -> str:
+        """Return ``~`` and the hash of the key's text, in URL-safe base64, behind the prefix."""
+        digest = self._hash.copy()
+        digest.update(text(key).encode())
+        return f"{self.prefix}~{base64.urlsafe_b64encode(digest.digest()).decode()}"
+
+    def original(self, stored: str) -> Key:
+        """Raise BlindedKeysError: a hash does not lead back."""
+        raise BlindedKeysError(f"the cache behind {self.prefix!r} stores keyed hashes of its keys: they cannot be listed")
+
+    def matching(self, prefix: str) -> str:
+        """Raise BlindedKeysError: hashes have no prefix in common."""
+        return str(self.original(prefix))
 
 
 def text(key: Key | None, *, nested: bool = False) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,10 +26,27 @@ def _original(module: str, name: str) -> Any:
     return getattr(__import__(module), name)
 
 
-allocate_lock = _original("_thread", "allocate_lock")
+_allocate_lock = _original("_thread", "allocate_lock")
 start_new_thread = _original("_thread", "start_new_thread")
 get_ident = _original("_thread", "get_ident")
 sleep = _original("time", "sleep")
+_locks: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def make_lock() -> Any:
+    """Return a lock that is free in a forked child, whoever held it in the parent."""
+    lock = _allocate_lock()
+    _locks.add(lock)
+    return lock
+
+
+def _free_all() -> None:
+    for lock in _locks:
+        lock._at_fork_reinit()  # noqa: SLF001  # as the threading module does with its own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_all)
 
 
 class FileLock:

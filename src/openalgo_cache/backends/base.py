@@ -7,8 +7,12 @@ capabilities are separate, small protocols; a backend that lacks one is slower o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
+
+from openalgo_cache.clock import Clock
+from openalgo_cache.settings import Settings
 
 
 class Entry(NamedTuple):
@@ -23,12 +27,42 @@ class Entry(NamedTuple):
     expires_at: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a cache asks of its store.
+
+    Attributes:
+        cache: The cache's name.
+        namespace: CACHE_NAMESPACE where it is set.
+        prefix: What every stored key of this cache begins with.
+        maxsize: The most entries to keep; None for no bound.
+        durable: Whether entries are the only copy: a write is safe when it returns, and nothing is ever evicted.
+        is_intact: Tells whether a record, under its stored key, is as it was written.
+        settings: The settings in effect.
+        clock: Where the time comes from.
+    """
+
+    cache: str
+    namespace: str | None
+    prefix: str
+    maxsize: int | None
+    durable: bool
+    is_intact: Callable[[str, bytes], bool]
+    settings: Settings
+    clock: Clock
+
+
 class CacheBackend(ABC):
     """One cache in one store. Keys are finished texts (see ``keys.py``); entries past their expiry are absent.
 
     Every verb is atomic and safe to call from several threads. Failures of the store are raised as
     ``BackendUnavailableError`` or ``BackendMisconfiguredError``; a verb never pretends to have succeeded.
     """
+
+    @classmethod
+    @abstractmethod
+    def create(cls, request: Request) -> CacheBackend:
+        """Make the backend of one cache. Connects to nothing yet, and raises for no server that is down."""
 
     @abstractmethod
     def get(self, key: str) -> Entry | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from openalgo_cache.backends.base import CacheBackend, Entry, TokenListener
+from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenListener
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.eviction import BoundedDict
-from openalgo_cache.locks import allocate_lock
+from openalgo_cache.locks import make_lock
 
 _UNBOUNDED = 2**62
 
@@ -34,12 +34,16 @@ class MemoryBackend(CacheBackend):
     def __init__(self, maxsize: int | None = 1024, clock: Clock = system_clock) -> None:
         self._slots: BoundedDict[_Slot] = BoundedDict(maxsize if maxsize is not None else _UNBOUNDED)
         self._now = clock
-        self._lock = allocate_lock()
+        self._lock = make_lock()
         self._listeners: list[TokenListener] = []
         self.change_token = [0]
         self.evictions = 0
 
-    def get(self, key: str) -> Entry | None:  # noqa: D102  # see CacheBackend
+    @classmethod
+    def create(cls, request: Request) -> MemoryBackend:  # noqa: D102  # see CacheBackend
+        return cls(request.maxsize, request.clock)
+
+    def get(self, key: str) -> Entry | None:  # noqa: D102
         slot = self._slots.entries.get(key)
         if slot is None or _expired(slot.entry, self._now()):
             return None

@@ -105,6 +105,14 @@ class Codec:
             _refuse_what_we_cannot_judge(head)
         return Read(serializers.loads(self._inflate(head, body)), head.expires_at, is_lease=False)
 
+    def verifies(self, stored: str, record: bytes) -> bool:
+        """Return whether a record is as it was written, under this key."""
+        try:
+            self._seal.open(stored, record)
+        except UnreadableRecordError:
+            return False
+        return True
+
     def admit(self, stored: str, record: bytes) -> tuple[Read, Admitted | None]:
         """Do as :meth:`decode` does, and return what may lie in memory as well (nothing for a lease)."""
         head, body = self._seal.open(stored, record)

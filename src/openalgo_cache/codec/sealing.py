@@ -43,10 +43,6 @@ class Sealed(NamedTuple):
     ciphertext: bytes
     associated: bytes
 
-    def open(self) -> bytes:
-        """Return the body."""
-        return self.decrypt(self.nonce, self.ciphertext, self.associated)
-
 
 class Seal(Protocol):
     """Makes and verifies the records of one cache."""
@@ -94,7 +90,7 @@ class RingSeal:
         accept: The modes that are opened; by default only ``mode``.
     """
 
-    __slots__ = ("_accept", "_cache", "_context", "_left", "_mode", "_nonce_source", "_process", "_ring", "_subkeys", "_writer")
+    __slots__ = ("_accept", "_cache", "_context", "_left", "_mode", "_process", "_ring", "_subkeys", "_writer")
 
     def __init__(self, ring: KeyRing, namespace: str, cache: str, mode: int, accept: frozenset[int] | None = None) -> None:
         self._ring = ring

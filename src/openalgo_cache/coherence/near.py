@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from openalgo_cache.eviction import BoundedDict
-from openalgo_cache.locks import allocate_lock
+from openalgo_cache.locks import make_lock
 
 _LOST: Final = (-1,)
 """Stands for a token that is not at hand: tokens are never negative, so it equals none that an entry was read under."""
@@ -59,7 +59,7 @@ class NearTier:
     def __init__(self, capacity: int, max_staleness: float, find_token: Callable[[], Sequence[int]]) -> None:
         self._bounded: BoundedDict[NearEntry] = BoundedDict(capacity)
         self._find_token = find_token
-        self._lock = allocate_lock()
+        self._lock = make_lock()
         self._max_staleness = max_staleness
         self._retired_uses = 0
         self._writing: dict[str, int] = {}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import apsw
 
-from openalgo_cache.backends.base import CacheBackend, Entry, TokenListener
+from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenListener
 from openalgo_cache.backends.sqlite import schema, upkeep
 from openalgo_cache.backends.sqlite.backup import Backups, IsIntact
 from openalgo_cache.backends.sqlite.recency import Recency
@@ -62,11 +62,25 @@ class SQLiteBackend(CacheBackend):
         self._hand = ""
         self._listener: TokenListener | None = None
         self._watchers = 0
-        self._has_token = wal
         self.evictions = 0
         self._upkeep = upkeep.Upkeep(self._store, self._recency, self._backups, vacuum_interval, clock)
 
-    def get(self, key: str) -> Entry | None:  # noqa: D102  # see CacheBackend
+    @classmethod
+    def create(cls, request: Request) -> SQLiteBackend:  # noqa: D102  # see CacheBackend
+        settings = request.settings
+        base = settings.sqlite_cache_path
+        at = f"@{request.namespace}" if request.namespace is not None else ""
+        return cls(
+            base.with_name(f"{base.name}_{request.cache}{at}.db"),
+            request.maxsize,
+            durable=request.durable,
+            is_intact=request.is_intact,
+            wal=settings.sqlite_wal_mode,
+            vacuum_interval=settings.sqlite_vacuum_interval or 0,
+            clock=request.clock,
+        )
+
+    def get(self, key: str) -> Entry | None:  # noqa: D102
         row: Any = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
         if row is None:
             return None

@@ -9,7 +9,7 @@ from typing import Final
 import apsw
 
 from openalgo_cache.errors import BackendUnavailableError
-from openalgo_cache.locks import allocate_lock, sleep
+from openalgo_cache.locks import make_lock, sleep
 
 MOST: Final = 8
 _PATIENCE: Final = 10.0
@@ -38,7 +38,7 @@ class Pool:
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connect = connect
         self._idle: list[Link] = []
-        self._lock = allocate_lock()
+        self._lock = make_lock()
         self._open = 0
         self._shut = False
 
@@ -86,7 +86,7 @@ class Pool:
         """Start anew, in a forked child: whatever is left belongs to the parent and is neither used nor closed."""
         _abandoned.append((self._idle, self._open))
         self._idle = []
-        self._lock = allocate_lock()
+        self._lock = make_lock()
         self._open = 0
         self._shut = False
 

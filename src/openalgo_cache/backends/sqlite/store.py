@@ -23,11 +23,12 @@ import apsw
 from openalgo_cache import files
 from openalgo_cache.backends.base import TokenListener
 from openalgo_cache.backends.sqlite import damage, schema
+from openalgo_cache.backends.sqlite.dataversion import DataVersion
 from openalgo_cache.backends.sqlite.errors import DAMAGED, translated
 from openalgo_cache.backends.sqlite.pool import Link, Pool
 from openalgo_cache.backends.sqlite.walindex import WalIndex
 from openalgo_cache.errors import CacheError
-from openalgo_cache.locks import FileLock, allocate_lock
+from openalgo_cache.locks import FileLock, make_lock
 
 _FORK_PATIENCE: Final = 1.0
 """Seconds that a fork waits for reads and writes under way."""
@@ -62,11 +63,12 @@ class Store:
         self._wal = wal
         self._restore = restore
         self._pool = Pool(self._connect)
-        self._mutex = allocate_lock()
+        self._mutex = make_lock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
         self._writer: Link | None = None
         self._ready = False
         self._index: WalIndex | None = None
+        self._version: DataVersion | None = None
         self._listeners: list[TokenListener] = []
         self.damages = 0
         self.serial = next(_serial_numbers)
@@ -107,12 +109,18 @@ class Store:
         with self._mutex:
             try:
                 self._prepare()
-                if self._index is None:
-                    self._pool.give(self._pool.take())  # its first read made SQLite create the index
-                    self._index = WalIndex(self.path)
+                if self._index is None and self._version is None:
+                    self._find_token()
             except (apsw.Error, OSError) as error:
                 raise self._translated(error) from None
-            return self._index.token
+            return self._index.token if self._index is not None else self._version or ()
+
+    def _find_token(self) -> None:
+        if self._wal:
+            with suppress(OSError):  # it cannot be mapped here
+                self._index = WalIndex(self.path)
+                return
+        self._version = DataVersion(self._connect)
 
     def watch(self, listener: TokenListener) -> None:
         """Tell ``listener`` when the token is lost."""
@@ -210,9 +218,11 @@ class Store:
         if self._writer is not None:
             self._writer.connection.close()
             self._writer = None
+        if self._version is not None:
+            self._version.close()
         if self._index is not None and all_closed:
             self._index.close()
-        self._index = None
+        self._index = self._version = None
         return all_closed
 
     def _translated(self, error: apsw.Error | OSError) -> CacheError:
@@ -226,7 +236,7 @@ class Store:
     def after_fork(self, *, child: bool) -> None:
         """Let this side of a fork open its own connections."""
         if child:
-            self._mutex = allocate_lock()
+            self._mutex = make_lock()
             self._pool.forget()
         else:
             self._pool.reopen()

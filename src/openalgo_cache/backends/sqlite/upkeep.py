@@ -18,7 +18,7 @@ from openalgo_cache.backends.sqlite.recency import Recency
 from openalgo_cache.backends.sqlite.store import Store
 from openalgo_cache.clock import Clock
 from openalgo_cache.errors import CacheError
-from openalgo_cache.locks import allocate_lock, sleep, start_new_thread
+from openalgo_cache.locks import make_lock, sleep, start_new_thread
 
 _log = logging.getLogger("openalgo_cache")
 
@@ -102,7 +102,7 @@ class _Served:
 
     def __init__(self) -> None:
         self.process = -1
-        self._lock = allocate_lock()
+        self._lock = make_lock()
         self._all: weakref.WeakSet[Upkeep] = weakref.WeakSet()
 
     def begin(self) -> None:
@@ -133,7 +133,7 @@ _served: Final = _Served()
 
 
 def _after_fork_in_child() -> None:
-    _served._lock = allocate_lock()  # noqa: SLF001  # the parent's thread may have held it
+    _served._lock = make_lock()  # noqa: SLF001  # the parent's thread may have held it
     _served.process = -1
 
 

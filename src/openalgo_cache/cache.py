@@ -1,0 +1,309 @@
+"""The handle with its verbs: what an application holds of a cache.
+
+``Cache.get`` begins with a peephole into the near tier: a whole read that finds its entry there costs one method call. Everything
+else goes down the storeys in the open (``handle.py``), one small step after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
+from openalgo_cache.cached import Wrap, wrapper
+from openalgo_cache.catalogue import Sealing
+from openalgo_cache.codec.codec import Read
+from openalgo_cache.errors import CacheError, UnsupportedValueError
+from openalgo_cache.flight import course, fly, fly_async
+from openalgo_cache.handle import DEFAULT, MISSING, Handle, Keep, Put, Remove, Ttl
+from openalgo_cache.keys import Key
+
+T = TypeVar("T")
+
+
+class Cache(Handle):
+    """One named cache. Made by ``get_cache``; connects to its store when it is first used.
+
+    Containers that a read returns are the reader's own copies. Verbs raise ``InvalidKeyError`` for a key that cannot be stored
+    and ``InvalidLifetimeError`` for an impossible lifetime. When the store fails, a read is a miss and a write does nothing,
+    unless the cache was opened with ``on_error="raise"`` or holds state: then ``BackendUnavailableError`` is raised. Deletions
+    from an encrypted cache always raise it, since a revoked token must not look deleted.
+
+    """
+
+    __slots__ = ()
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, key: Key, default: Any = None) -> Any:
+        """Return the value under ``key``, or ``default``. A cached None is a hit: ask with ``MISSING`` to tell."""
+        near = self._near
+        try:
+            entry = near.entries.get(key)  # type: ignore[call-overload]  # other keys than str are simply not in there
+        except TypeError:  # not hashable: the store's keyspace says so properly
+            entry = None
+        if entry is not None and near.words[0] == near.token and entry.filled_at <= self._now() < entry.until:
+            entry.uses += 1
+            load = entry.load
+            return entry.held if load is None else load(entry.held)
+        return self._read(key, default)
+
+    def get_many(self, keys: Iterable[Key]) -> dict[Key, Any]:
+        """Return the values of those of ``keys`` that are there."""
+        found: dict[Key, Any] = {}
+        missing: dict[str, Key] = {}
+        keyspace = self._opened().keyspace
+        for key in keys:
+            if (value := self._peek(key)) is not MISSING:
+                found[key] = value
+            else:
+                missing[keyspace.stored(key)] = key
+        if missing:
+            found |= self._read_many(missing)
+        return found
+
+    def exists(self, key: Key) -> bool:
+        """Return whether a readable entry is under ``key``."""
+        return self.get(key, MISSING) is not MISSING
+
+    def ttl(self, key: Key) -> float | None:
+        """Return the seconds that the entry under ``key`` has left; None if it never expires.
+
+        Raises:
+            KeyError: There is no such entry.
+        """
+        now = self._now()
+        _, read = self._swallowing((None, None), self._look_up_value, key)
+        if read is None:
+            raise KeyError(key)
+        return None if read.expires_at == math.inf else read.expires_at - now
+
+    def keys(self, prefix: str = "") -> Iterator[Key]:  # type: ignore[override]  # lazily, unlike a dict's
+        """Iterate over the keys, in no particular order; only over str keys with ``prefix`` if one is given.
+
+        Raises:
+            BlindedKeysError: The cache stores keyed hashes of its keys.
+        """
+        return (key for key, _ in self.items(prefix))
+
+    def items(self, prefix: str = "") -> Iterator[tuple[Key, Any]]:
+        """Iterate over (key, value) pairs, as :meth:`keys` does. What is written meanwhile may or may not appear."""
+        stack = self._opened()
+        if not isinstance(stack.backend, SupportsScan):
+            raise CacheError(f"cache {self.name!r}: its backend, {stack.backend_name}, cannot list what it holds")
+        matching = stack.keyspace.matching(prefix)
+        return self._items(stack, stack.backend, matching)
+
+    def size(self) -> int:
+        """Return the number of entries in the store."""
+        return self._swallowing(0, lambda: self._opened().backend.size())
+
+    def stats(self) -> dict[str, Any]:
+        """Return what happened to this cache in this process, and how large it is."""
+        counters, near_hits = self._counters, self._near.hits()
+        hits = counters.hits + near_hits
+        reads = hits + counters.misses
+        stack = self._opened()
+        return {
+            "size": self.size(),
+            "backend": stack.backend_name,
+            "encrypted": self.policy.sealing is Sealing.ENCRYPTED,
+            "hits": hits,
+            "near_hits": near_hits,
+            "misses": counters.misses,
+            "hit_rate": hits / reads if reads else None,
+            "sets": counters.sets,
+            "deletes": counters.deletes,
+            "evictions": getattr(stack.backend, "evictions", 0),
+            "rejected": counters.rejected,
+            "errors": counters.errors,
+            "near_size": len(self._near),
+        }
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT) -> None:
+        """Store ``value`` under ``key``.
+
+        Args:
+            key: The key.
+            value: Any supported value.
+            ttl: Seconds, a timedelta, ``until(...)``, or None for never; left out, the cache's own lifetime.
+
+        Raises:
+            UnsupportedValueError: The value would not come back equal and of the same type.
+            ValueTooLargeError: It is larger than the cache allows.
+        """
+        self.set_many({key: value}, ttl)
+
+    def set_many(self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT) -> None:
+        """Store all of ``items``, or none of them, with one lifetime (see :meth:`set`)."""
+        stack, now = self._opened(), self._now()
+        expires = self._expiry(ttl, now)
+        entries = {}
+        for key, value in items.items():
+            stored = stack.keyspace.stored(key)
+            entries[stored] = Entry(stack.codec.encode(stored, value, now, expires), expires)
+        self._change(items, lambda: stack.backend.set_many(entries))
+        self._counters.sets += len(entries)
+
+    def add(self, key: Key, value: Any, ttl: Ttl = DEFAULT) -> bool:
+        """Store ``value`` unless an entry is under ``key``; return whether it was stored."""
+        now = self._now()
+        expires = self._expiry(ttl, now)
+
+        def decide(read: Read | None) -> Keep | Put:
+            return Put(value, expires, result=True) if read is None else Keep(result=False)
+
+        return bool(self._exchange(key, decide, False))
+
+    def touch(self, key: Key, ttl: Ttl = DEFAULT) -> bool:
+        """Give the entry under ``key`` a new lifetime; return whether there is one."""
+        now = self._now()
+        expires = self._expiry(ttl, now)
+
+        def decide(read: Read | None) -> Keep | Put:
+            return Keep(result=False) if read is None else Put(read.value, expires, result=True)
+
+        return bool(self._exchange(key, decide, False))
+
+    def incr(self, key: Key, n: int = 1) -> int:
+        """Add ``n`` to the number under ``key`` (0 if absent, with the cache's lifetime) and return the sum.
+
+        The remaining lifetime of an entry that is there is kept. When the store fails and the cache does not raise, the result
+        is ``n``, as if nothing were there.
+
+        Raises:
+            UnsupportedValueError: What is there, or ``n``, is no int.
+        """
+        if type(n) is not int:
+            raise UnsupportedValueError(f"incr adds an int, not {type(n).__name__}")
+
+        def decide(read: Read | None) -> Put:
+            if read is None:
+                return Put(n, self._expiry(DEFAULT, self._now()), n)
+            if type(read.value) is not int:
+                raise UnsupportedValueError(f"incr needs an int under the key, and finds {type(read.value).__name__}")
+            total = read.value + n
+            return Put(total, None if read.expires_at == math.inf else read.expires_at, total)
+
+        return int(self._exchange(key, decide, n))
+
+    def pop(self, key: Key, default: Any = MISSING) -> Any:
+        """Remove the entry under ``key`` and return its value; of several callers one gets it.
+
+        Raises:
+            KeyError: There is no such entry, and no default is given.
+        """
+
+        def decide(read: Read | None) -> Keep | Remove:
+            return Keep(MISSING) if read is None else Remove(read.value)
+
+        value = self._exchange(key, decide, MISSING, deletes=True)
+        if value is not MISSING:
+            self._counters.deletes += 1
+            return value
+        if default is MISSING:
+            raise KeyError(key)
+        return default
+
+    def delete(self, key: Key) -> bool:
+        """Remove ``key``; return whether an entry was there."""
+        return self.delete_many((key,)) == 1
+
+    def delete_many(self, keys: Iterable[Key]) -> int:
+        """Remove ``keys``; return how many were there."""
+        stack, wanted = self._opened(), list(keys)
+        stored = [stack.keyspace.stored(key) for key in wanted]
+        count = self._change(wanted, lambda: stack.backend.delete_many(stored), deletes=True) or 0
+        self._counters.deletes += count
+        return count
+
+    def clear(self) -> int:
+        """Remove every entry of this cache; return how many there were."""
+        count = self._change(None, lambda: self._opened().backend.clear(), deletes=True) or 0
+        self._counters.deletes += count
+        return count
+
+    def get_or_set(self, key: Key, load: Callable[[], T], ttl: Ttl = DEFAULT) -> T:
+        """Return the value under ``key``; if there is none, call ``load``, store what it returns, and return that.
+
+        One loader runs at a time, across the threads and processes that share the store. A set, delete or clear of the key
+        meanwhile cancels the load's right to store: a value that was revoked while it was loaded does not come back.
+
+        Args:
+            key: The key.
+            load: Called without arguments; what it raises is raised to every caller that waits for it.
+            ttl: See :meth:`set`; the lifetime begins when the value was loaded.
+        """
+        value = self.get(key, MISSING)
+        return value if value is not MISSING else fly(course(self, key, ttl), load)
+
+    async def _get_or_await(self, key: Key, load: Callable[[], Awaitable[T]], ttl: Ttl) -> T:
+        value = self.get(key, MISSING)
+        return value if value is not MISSING else await fly_async(course(self, key, ttl), load)
+
+    def cached(self, key: str | None = None, ttl: Ttl = DEFAULT) -> Wrap:
+        """Make a decorator that keeps what a function returns, plain or async, as :meth:`get_or_set` does.
+
+        Args:
+            key: A format string over the function's parameters, such as ``"{user_id}"``; left out, the function's name and all
+                of its arguments.
+            ttl: See :meth:`set`.
+        """
+        return wrapper(
+            key,
+            lambda made, load: self.get_or_set(made, load, ttl),
+            lambda made, load: self._get_or_await(made, load, ttl),
+        )
+
+    # --- the face of a dict: what code that used a TTLCache goes on using ---------------------------------------------
+
+    @property
+    def backend(self) -> CacheBackend:
+        """The store below; asking for it opens the cache."""
+        return self._opened().backend
+
+    @property
+    def maxsize(self) -> int | None:
+        """The most entries that are kept; None for no bound."""
+        return self.policy.maxsize
+
+    def __getitem__(self, key: Key) -> Any:
+        if (value := self.get(key, MISSING)) is MISSING:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key: Key) -> bool:
+        return self.get(key, MISSING) is not MISSING
+
+    def __len__(self) -> int:
+        return self.size()
+
+    def __iter__(self) -> Iterator[Key]:
+        return self.keys()
+
+    def values(self) -> Iterator[Any]:
+        """Iterate over the values, as :meth:`items` does."""
+        return (value for _, value in self.items())
+
+    def setdefault(self, key: Key, default: Any = None) -> Any:
+        """Return the value under ``key``; if there is none, store ``default`` and return that."""
+        while (value := self.get(key, MISSING)) is MISSING:
+            if self.add(key, default):
+                return default
+            if self._outage:
+                return default
+        return value
+
+    def update(self, items: Mapping[Key, Any] | Iterable[tuple[Key, Any]] = (), /, **more: Any) -> None:
+        """Store all of ``items`` and ``more``, with the cache's own lifetime."""
+        self.set_many(dict(items, **more))

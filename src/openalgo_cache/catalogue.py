@@ -1,0 +1,158 @@
+"""The caches of the application: for each its lifetime, size, sealing and durability."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from openalgo_cache.codec.codec import MAX_VALUE_BYTES
+from openalgo_cache.errors import ConfigurationError
+from openalgo_cache.expiry import Lifetime, describe, earliest, expires_at, until
+from openalgo_cache.keys import check_cache_name
+from openalgo_cache.settings import Settings
+
+MAXSIZE: Final = 1024
+"""The bound of caches that neither the catalogue nor the caller gives one."""
+
+
+class Sealing(Enum):
+    """How records are protected in the store."""
+
+    PLAIN = "plain"
+    SIGNED = "signed"
+    ENCRYPTED = "encrypted"
+
+
+class Durability(Enum):
+    """What may be lost.
+
+    ``CACHE`` can be evicted or rebuilt, and what cannot be verified is a miss. ``LOCAL`` never leaves this process. ``STATE`` is the
+    only copy: on the disk before ``set`` returns, never evicted, and an unreadable record raises and is kept. ``SNAPSHOT`` is
+    replaced as a whole.
+    """
+
+    CACHE = "cache"
+    LOCAL = "local"
+    STATE = "state"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What one cache is like.
+
+    Attributes:
+        lifetime: Of entries that are set without one.
+        limit: What no entry outlives, whatever lifetime it is set with.
+        maxsize: The most entries; None for no bound.
+        sealing: How records are protected.
+        blinded: Whether the store gets keyed hashes in place of keys.
+        durability: What may be lost.
+        max_value_bytes: The largest serialised value.
+        raises: Whether a failing store raises; otherwise a read is a miss and a write does nothing.
+    """
+
+    lifetime: Lifetime = None
+    limit: Lifetime = None
+    maxsize: int | None = MAXSIZE
+    sealing: Sealing = Sealing.SIGNED
+    blinded: bool = False
+    durability: Durability = Durability.CACHE
+    max_value_bytes: int = MAX_VALUE_BYTES
+    raises: bool = False
+
+    def describe(self) -> dict[str, object]:
+        """Return the policy in words, for diagnostics and error messages."""
+        return {
+            "lifetime": describe(earliest(self.lifetime, self.limit)),
+            "maxsize": self.maxsize,
+            "sealing": self.sealing.value,
+            "blinded keys": self.blinded,
+            "durability": self.durability.value,
+            "on_error": "raise" if self.raises else "miss",
+        }
+
+
+def catalogue(settings: Settings) -> dict[str, Policy]:
+    """Return the policies of the application's own caches, as ``settings`` make them."""
+    session_end = until(settings.session_expiry_time)
+    secret = Policy(sealing=Sealing.ENCRYPTED, blinded=True)
+    session = replace(secret, lifetime=settings.auth_cache_ttl, limit=session_end)
+    state = Policy(maxsize=None, sealing=Sealing.ENCRYPTED, durability=Durability.STATE, raises=True)
+    return {
+        "auth": session,
+        "feed_token": session,
+        "broker": replace(secret, lifetime=settings.broker_cache_ttl),
+        "api_keys_verified": replace(secret, lifetime=settings.api_key_cache_ttl, limit=session_end),
+        "api_keys_invalid": Policy(lifetime=300, maxsize=512, sealing=Sealing.PLAIN, durability=Durability.LOCAL),
+        "settings": Policy(lifetime=settings.settings_cache_ttl, maxsize=10),
+        "strategy_webhook": replace(secret, lifetime=earliest(300, settings.strategy_cache_ttl), maxsize=5000),
+        "user_strategies": Policy(lifetime=settings.strategy_cache_ttl, maxsize=1000, sealing=Sealing.ENCRYPTED),
+        "symbols": Policy(lifetime=settings.symbol_cache_ttl, maxsize=None, durability=Durability.SNAPSHOT),
+        "running_strategies": state,
+        "strategy_configs": state,
+    }
+
+
+def policy_of(name: str, settings: Settings) -> Policy:
+    """Return the policy of a cache, in the catalogue or not, before a caller's own options.
+
+    Raises:
+        ConfigurationError: The name cannot name a cache.
+    """
+    check_cache_name(name)
+    policy = catalogue(settings).get(name) or Policy(lifetime=settings.sqlite_default_ttl)
+    if policy.sealing is Sealing.SIGNED and _is_listed(name, settings.cache_encrypted_names):
+        policy = replace(policy, sealing=Sealing.ENCRYPTED)
+    return policy
+
+
+def with_options(policy: Policy, name: str, options: dict[str, object]) -> Policy:
+    """Return ``policy`` with a caller's options of ``get_cache`` worked in.
+
+    Args:
+        policy: The policy that the catalogue or the settings give.
+        name: The cache's name, for messages.
+        options: Some of ``ttl``, ``maxsize``, ``encrypted``, ``blinded``, ``local``, ``on_error``.
+
+    Raises:
+        ConfigurationError: An option contradicts what the catalogue demands.
+    """
+    changes: dict[str, object] = {}
+    if "ttl" in options:
+        lifetime: Lifetime = options["ttl"]  # type: ignore[assignment]  # the next line refuses what is none
+        expires_at(lifetime, 0.0)
+        changes["lifetime"] = lifetime
+    if "maxsize" in options:
+        maxsize = options["maxsize"]
+        if maxsize is not None and (type(maxsize) is not int or maxsize < 1):
+            raise ConfigurationError(f"cache {name!r}: maxsize is a number from 1 up, or None for no bound, not {maxsize!r}")
+        changes["maxsize"] = None if policy.durability is Durability.STATE else maxsize
+    if "encrypted" in options:
+        if not options["encrypted"] and policy.sealing is Sealing.ENCRYPTED:
+            raise ConfigurationError(
+                f"cache {name!r} is encrypted by the catalogue or CACHE_ENCRYPTED_NAMES: leave encrypted=False out "
+                "(CACHE_ENCRYPTION_ENABLED=false turns encryption off for all new records)"
+            )
+        if options["encrypted"]:
+            changes["sealing"] = Sealing.ENCRYPTED
+    if "blinded" in options:
+        changes["blinded"] = bool(options["blinded"]) or policy.blinded
+    if options.get("local"):
+        if policy.durability is Durability.STATE:
+            raise ConfigurationError(f"cache {name!r} is the only copy of what it holds: it cannot be local")
+        changes["durability"] = Durability.LOCAL
+        changes["sealing"] = Sealing.PLAIN
+        changes["blinded"] = False
+    if "on_error" in options:
+        if options["on_error"] not in {"raise", "miss"}:
+            raise ConfigurationError(f"cache {name!r}: on_error is 'raise' or 'miss', not {options['on_error']!r}")
+        changes["raises"] = options["on_error"] == "raise" or policy.durability is Durability.STATE
+    return replace(policy, **changes)  # type: ignore[arg-type]  # each value was checked above
+
+
+def _is_listed(name: str, listed: frozenset[str]) -> bool:
+    """Return whether a name, or a prefix of it that ends at an underscore, is in the list."""
+    return any(re.match(rf"{re.escape(one)}(_|$)", name) for one in listed)

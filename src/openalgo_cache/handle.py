@@ -1,0 +1,325 @@
+"""The steps below the verbs: open the stack, read and verify, change atomically, bear a failing store.
+
+A handle is the only place that may swallow a failure of the store, and each verb names what it returns instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
+
+from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
+from openalgo_cache.catalogue import Durability, Policy, Sealing
+from openalgo_cache.clock import Clock
+from openalgo_cache.codec.codec import Codec, Read
+from openalgo_cache.codec.sealing import ForgedRecordError
+from openalgo_cache.coherence.near import NearTier, NoNearTier
+from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError
+from openalgo_cache.expiry import Lifetime, earliest, expires_at
+from openalgo_cache.flight import Flights
+from openalgo_cache.keys import Key, Keyspace
+from openalgo_cache.locks import make_lock, sleep
+from openalgo_cache.policy.metrics import Counters
+
+_log = logging.getLogger("openalgo_cache")
+
+_CLOCK_SLACK: Final = 1.0
+"""Seconds by which a store may round an expiry up."""
+_TRIES_WITHOUT_PAUSE: Final = 3
+
+T = TypeVar("T")
+
+
+class Sentinel(Enum):
+    MISSING = "MISSING"
+    DEFAULT = "DEFAULT"
+
+    def shown(self, key: Key) -> str:
+        """Return how a key may appear in logs: blinded where the store has it blinded, else its text."""
+        keyspace = self._opened().keyspace
+        return keyspace.stored(key).removeprefix(keyspace.prefix)
+
+    def __repr__(self) -> str:
+        return self.value
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING: Final = Sentinel.MISSING
+"""What a read can return for an absent key, so that a cached None is told from no entry: ``get(key, MISSING)``."""
+
+DEFAULT: Final = Sentinel.DEFAULT
+"""The cache's own lifetime."""
+
+Ttl = Lifetime | Sentinel
+
+
+class Stack(NamedTuple):
+    """What a handle stands on, from the top down (see ``stack.py``)."""
+
+    keyspace: Keyspace
+    near: NearTier
+    codec: Codec
+    backend: CacheBackend
+    backend_name: str
+
+
+class Keep(NamedTuple):
+    """A decision of an atomic step: leave the entry as it is."""
+
+    result: Any
+
+
+class Put(NamedTuple):
+    """A decision of an atomic step: store this value, with this absolute expiry."""
+
+    value: Any
+    expires_at: float | None
+    result: Any
+
+
+class Remove(NamedTuple):
+    """A decision of an atomic step: remove the entry."""
+
+    result: Any
+
+
+class Handle:
+    """A cache's name and policy, and the stack below it, which is built at the first use.
+
+    Args:
+        name: The cache's name.
+        policy: What it is like.
+        build: Makes its stack; called at the first use.
+        clock: Where the time comes from.
+        log_reads: Whether every hit and miss of the store is logged at level DEBUG, without key and value.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_build",
+        "_counters",
+        "_flights",
+        "_lock",
+        "_log_reads",
+        "_near",
+        "_now",
+        "_outage",
+        "_stack",
+        "name",
+        "policy",
+    )
+
+    def __init__(
+        self, name: str, policy: Policy, build: Callable[[], Stack], clock: Clock, *, log_reads: bool = False
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self._build = build
+        self._now = clock
+        self._log_reads = log_reads
+        self._stack: Stack | None = None
+        self._near: NearTier = NoNearTier()
+        self._counters = Counters()
+        self._flights = Flights()
+        self._lock = make_lock()
+        self._outage = False
+
+    def close(self) -> None:
+        """Let go of the store. The cache opens again when it is used again."""
+        with self._lock:
+            stack, self._stack, self._near = self._stack, None, NoNearTier()
+            if stack is not None:
+                stack.backend.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {self.policy.sealing.value}, {self.policy.durability.value}>"
+
+    # --- down the storeys --------------------------------------------------------------------------------------------
+
+    def _opened(self) -> Stack:
+        stack = self._stack
+        if stack is None:
+            with self._lock:
+                if (stack := self._stack) is None:
+                    stack = self._stack = self._build()
+                    self._near = stack.near
+        return stack
+
+    def _read(self, key: Key, default: Any) -> Any:
+        stack = self._stack or self._opened()
+        stored = stack.keyspace.stored(key)
+        near = stack.near
+        try:
+            token = near.begin_fill()
+            now = self._now()
+            entry = stack.backend.get(stored)
+        except BackendUnavailableError as error:
+            self._failed(error)
+            return default
+        if self._outage:
+            self._recovered()
+        value = MISSING if entry is None else self._open(stack, key, stored, entry, token, now)
+        if self._log_reads:
+            _log.debug("cache %s: %s", self.name, "miss" if value is MISSING else "hit")
+        if value is MISSING:
+            self._counters.misses += 1
+            return default
+        self._counters.hits += 1
+        return value
+
+    def _open(self, stack: Stack, key: Key, stored: str, entry: Entry, token: int, now: float) -> Any:
+        """Verify an entry and return its value, or MISSING; keep it near where that is allowed."""
+        try:
+            if type(key) is str and not isinstance(stack.near, NoNearTier):
+                read, admitted = stack.codec.admit(stored, entry.payload)
+                if admitted is not None and self._stands(read, entry, now):
+                    stack.near.fill(key, admitted.held, admitted.load, now, read.expires_at, token)
+                    return read.value
+                return MISSING
+            read = stack.codec.decode(stored, entry.payload)
+            return read.value if self._stands(read, entry, now) and not read.is_lease else MISSING
+        except UnreadableRecordError as error:
+            self._unreadable(stack, stored, entry.payload, error)
+            return MISSING
+
+    def _read_many(self, missing: dict[str, Key]) -> dict[Key, Any]:
+        stack = self._opened()
+        token = self._swallowing(0, stack.near.begin_fill)
+        now = self._now()
+        entries = self._swallowing({}, stack.backend.get_many, missing)
+        found = {}
+        for stored, entry in entries.items():
+            value = self._open(stack, missing[stored], stored, entry, token, now)
+            if value is not MISSING:
+                found[missing[stored]] = value
+        self._counters.hits += len(found)
+        self._counters.misses += len(missing) - len(found)
+        return found
+
+    def _peek(self, key: Key) -> Any:
+        """Return the value under ``key`` from the near tier, or MISSING: the peephole of ``get``, for those who loop."""
+        near = self._near
+        entry = near.entries.get(key) if type(key) is str else None
+        if entry is None or near.words[0] != near.token or not entry.filled_at <= self._now() < entry.until:
+            return MISSING
+        entry.uses += 1
+        return entry.held if entry.load is None else entry.load(entry.held)
+
+    def _items(self, stack: Stack, backend: SupportsScan, matching: str) -> Iterator[tuple[Key, Any]]:
+        scanning = backend.scan(matching)
+        while (found := self._swallowing(None, next, scanning, None)) is not None:
+            stored, entry = found
+            key = stack.keyspace.original(stored)
+            value = self._open(stack, key, stored, entry, -1, self._now())
+            if value is not MISSING:
+                yield key, value
+
+    def _look_up(self, stack: Stack, stored: str) -> tuple[bytes | None, Read | None]:
+        """Return the payload in the store and, if it is a value or a lease in force, what it holds."""
+        entry = stack.backend.get(stored)
+        if entry is None:
+            return None, None
+        try:
+            read = stack.codec.decode(stored, entry.payload)
+            return entry.payload, read if self._stands(read, entry, self._now()) else None
+        except UnreadableRecordError as error:
+            self._unreadable(stack, stored, None, error)
+            return entry.payload, None
+
+    def _look_up_value(self, key: Key) -> tuple[bytes | None, Read | None]:
+        stack = self._opened()
+        payload, read = self._look_up(stack, stack.keyspace.stored(key))
+        return payload, None if read is not None and read.is_lease else read
+
+    def _exchange(self, key: Key, decide: Callable[[Read | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False) -> Any:
+        """Take one atomic step on ``key``: look, decide, and act if nobody came between; else look again."""
+        stack = self._opened()
+        stored = stack.keyspace.stored(key)
+        tries = 0
+        while True:
+            payload, read = self._swallowing((None, None), self._look_up_value, key, deletes=deletes)
+            decision = decide(read)
+            if isinstance(decision, Keep):
+                return decision.result
+            new = None
+            if isinstance(decision, Put):
+                record = stack.codec.encode(stored, decision.value, self._now(), decision.expires_at)
+                new = Entry(record, decision.expires_at)
+            done = self._change((key,), partial(stack.backend.compare_and_set, stored, payload, new), deletes=deletes)
+            if done is None:
+                return fallback
+            if done:
+                return decision.result
+            tries += 1
+            if tries > _TRIES_WITHOUT_PAUSE:
+                sleep(random.random() * 0.0002 * min(tries, 16))  # noqa: S311  # only parts those who collide
+
+    def _change(self, keys: Iterable[Key] | None, write: Callable[[], T], *, deletes: bool = False) -> T | None:
+        """Run ``write``, which changes ``keys`` (None: all), while nobody can keep what it makes out of date.
+
+        Returns:
+            What ``write`` returns, or None if the store failed and the cache does not raise.
+        """
+        near = self._opened().near
+        self._flights.cancel(keys)
+        near.begin_write(keys)
+        try:
+            return self._swallowing(None, write, deletes=deletes)
+        finally:
+            near.end_write(keys)
+
+    def _expiry(self, ttl: Ttl, now: float) -> float | None:
+        lifetime = self.policy.lifetime if isinstance(ttl, Sentinel) else ttl
+        if self.policy.limit is not None:
+            lifetime = earliest(lifetime, self.policy.limit)
+        return expires_at(lifetime, now)
+
+    def _stands(self, read: Read, entry: Entry, now: float) -> bool:
+        """Return whether a record has not expired by its own, sealed, word. Raise if the store claims more."""
+        if read.expires_at > now:
+            return True
+        if entry.expires_at is None or entry.expires_at > read.expires_at + _CLOCK_SLACK:
+            raise ForgedRecordError("a record was kept beyond the expiry that is sealed in it")
+        return False
+
+    def _unreadable(self, stack: Stack, stored: str, payload: bytes | None, error: UnreadableRecordError) -> None:
+        """Deal with a record that cannot be read: state raises; elsewhere it is a miss, and goes if it is surely ours."""
+        self._counters.rejected += 1
+        if self.policy.durability is Durability.STATE:
+            raise UnreadableRecordError(f"cache {self.name!r}: {error}; the record is kept") from None
+        level = logging.WARNING if self._counters.rejected == 1 else logging.DEBUG
+        _log.log(level, "cache %s: %s; it counts as a miss (see 'rejected' in the statistics)", self.name, error)
+        if payload is not None and isinstance(error, ForgedRecordError):
+            self._swallowing(None, stack.backend.compare_and_set, stored, payload, None)
+
+    # --- failures of the store ---------------------------------------------------------------------------------------
+
+    def _swallowing(self, fallback: Any, verb: Callable[..., Any], *arguments: Any, deletes: bool = False) -> Any:
+        """Call ``verb``; if the store fails and the policy allows it, return ``fallback``."""
+        try:
+            result = verb(*arguments)
+        except BackendUnavailableError as error:
+            self._failed(error, must_raise=deletes and self.policy.sealing is Sealing.ENCRYPTED)
+            return fallback
+        if self._outage:
+            self._recovered()
+        return result
+
+    def _failed(self, error: BackendUnavailableError, *, must_raise: bool = False) -> None:
+        self._counters.errors += 1
+        if self.policy.raises or must_raise:
+            raise error
+        if not self._outage:
+            self._outage = True
+            _log.warning("cache %s goes on without its store: %s", self.name, error)
+
+    def _recovered(self) -> None:
+        self._outage = False
+        _log.warning("cache %s has its store again, after %d failed operations in all", self.name, self._counters.errors)

@@ -1,0 +1,269 @@
+"""The caches of a process: one stable handle a name."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
+
+from openalgo_cache import expiry, selection
+from openalgo_cache.cache import Cache
+from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of, with_options
+from openalgo_cache.clock import Clock, system_clock
+from openalgo_cache.codec.keyring import FILE_NAME, KeyRing
+from openalgo_cache.errors import ConfigurationError, KeyRingError
+from openalgo_cache.expiry import Lifetime
+from openalgo_cache.handle import Stack
+from openalgo_cache.locks import make_lock
+from openalgo_cache.settings import Settings, current_settings
+from openalgo_cache.stack import Ground, build_stack
+
+if TYPE_CHECKING:
+    from openalgo_cache.symbols import SymbolMaster, SymbolView
+
+_log = logging.getLogger("openalgo_cache")
+
+_SYMBOLS: Final = "symbols"
+
+
+class Options(TypedDict, total=False):
+    """What ``get_cache`` takes besides the name.
+
+    Attributes:
+        ttl: The lifetime of entries that are set without one.
+        maxsize: The most entries; None for no bound.
+        encrypted: Whether records are encrypted; signed otherwise.
+        blinded: Whether the store gets keyed hashes in place of keys.
+        backend: The backend's name, in place of the configured one.
+        local: Whether the cache stays in this process, whatever the backend.
+        on_error: ``"miss"`` or ``"raise"``: what a failing store means.
+    """
+
+    ttl: Lifetime
+    maxsize: int | None
+    encrypted: bool | None
+    blinded: bool
+    backend: str
+    local: bool
+    on_error: Literal["miss", "raise"]
+
+
+class CacheManager:
+    """Makes and keeps the caches of one configuration.
+
+    Args:
+        settings: The settings; by default those in effect when the first cache is opened.
+        clock: Where the time comes from.
+    """
+
+    def __init__(self, settings: Settings | None = None, clock: Clock = system_clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._lock = make_lock()
+        self._caches: dict[str, Cache] = {}
+        self._options: dict[str, dict[str, object]] = {}
+        self._rings: dict[bool, KeyRing] = {}
+        self._choice: selection.Choice | None = None
+        self._symbols: SymbolMaster | None = None
+        self._view: SymbolView | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of these caches."""
+        if self._settings is None:
+            self._settings = current_settings()
+        return self._settings
+
+    @overload
+    def get_cache(self, name: Literal["symbols"]) -> SymbolView: ...
+    @overload
+    def get_cache(self, name: str, **options: Unpack[Options]) -> Cache: ...
+    def get_cache(self, name: str, **options: Unpack[Options]) -> Cache | SymbolView:
+        """Return the cache of a name; the same object each time. Nothing is connected or created before it is used.
+
+        Args:
+            name: 1 to 64 of the characters ``a-z 0-9 _ -``. The catalogue knows some; ``symbols`` is a read-only view of the
+                symbol master.
+            **options: See :class:`Options`. A cache that is there already may be asked for without options, or with the same.
+
+        Raises:
+            ConfigurationError: An option is unknown or contradicts the catalogue, or the cache is there with other options.
+        """
+        given: dict[str, object] = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
+        if name == _SYMBOLS:
+            if given:
+                raise ConfigurationError(f"the cache 'symbols' is a view of the symbol master and takes no options, not {_shown(given)}")
+            return self._symbol_view()
+        cache = self._caches.get(name)
+        if cache is None:
+            with self._lock:
+                if (cache := self._caches.get(name)) is None:
+                    cache = self._caches[name] = self._make(name, given)
+                    self._options[name] = given
+                    return cache
+        there = self._options[name]
+        if any(key not in there or there[key] != value for key, value in given.items()):
+            raise ConfigurationError(
+                f"the cache {name!r} is there already with {_shown(there)}, and now asked for with {_shown(given)}: "
+                "give the options in one place, and only the name elsewhere"
+            )
+        return cache
+
+    def symbols(self) -> SymbolMaster:
+        """Return the symbol master beside the cache files."""
+        from openalgo_cache.symbols import SymbolMaster  # noqa: PLC0415  # only where it is used: imports stay quick
+
+        with self._lock:
+            if self._symbols is None:
+                self._symbols = SymbolMaster(self.settings.sqlite_cache_path, seal=self.ring(), clock=self._clock)
+            return self._symbols
+
+    def ring(self, *, ephemeral: bool = False) -> KeyRing:
+        """Return the key ring; made at first use where that is allowed.
+
+        Args:
+            ephemeral: Return a ring of this process alone, for stores that do not outlive it.
+
+        Raises:
+            KeyRingError: There is none that can be used.
+        """
+        if (ring := self._rings.get(ephemeral)) is None:
+            ring = self._rings.setdefault(ephemeral, KeyRing.generate() if ephemeral else self._load_ring())
+        return ring
+
+    def ring_path(self) -> Path | None:
+        """Return the key ring's file; None where the key comes from CACHE_ENCRYPTION_KEY."""
+        if self.settings.cache_encryption_key is not None:
+            return None
+        return self.settings.cache_key_file or self.settings.cache_folder / FILE_NAME
+
+    def choice(self) -> selection.Choice:
+        """Return which backend was chosen, and why; the first call chooses."""
+        if self._choice is None:
+            self._choice = selection.choose_backend(self.settings, self.settings.cache_folder)
+        return self._choice
+
+    def clear_all(self, *, include_state: bool = False) -> None:
+        """Clear every cache that was asked for.
+
+        Args:
+            include_state: Whether caches that are the only copy of what they hold are cleared, too.
+        """
+        for name, cache in list(self._caches.items()):
+            if cache.policy.durability is not Durability.STATE or include_state:
+                cache.clear()
+                _log.info("cleared cache %s", name)
+
+    def get_stats(self) -> dict[str, dict[str, Any]]:
+        """Return the statistics of every cache that was asked for."""
+        stats = {name: cache.stats() for name, cache in sorted(self._caches.items())}
+        if self._view is not None:
+            stats[_SYMBOLS] = self._view.stats()
+        return stats
+
+    def close(self) -> None:
+        """Let go of every store. Caches open again when they are used again."""
+        for cache in list(self._caches.values()):
+            cache.close()
+        if self._symbols is not None:
+            self._symbols.close()
+
+    def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
+        """Return a new handle, which this manager does not keep and does not close."""
+        return self._make(name, {key: value for key, value in options.items() if (key, value) != ("encrypted", None)})
+
+    def ground(self, *, ephemeral: bool = False) -> Ground:
+        """Return what the caches of this manager stand on."""
+        return Ground(self.settings, self._clock, lambda: self.ring(ephemeral=ephemeral))
+
+    def _make(self, name: str, given: dict[str, object]) -> Cache:
+        unknown = sorted(set(given) - set(Options.__annotations__))
+        if unknown:
+            raise ConfigurationError(
+                f"get_cache({name!r}) has no option {', '.join(unknown)}: there are {', '.join(sorted(Options.__annotations__))}"
+            )
+        policy = with_options(policy_of(name, self.settings), name, given)
+        asked = given.get("backend")
+        if asked is not None and not isinstance(asked, str):
+            raise ConfigurationError(f"get_cache({name!r}): backend is a name such as 'sqlite', not {type(asked).__name__}")
+
+        def build() -> Stack:
+            backend = asked or ("memory" if policy.durability is Durability.LOCAL else self.choice().backend)
+            if backend == "memory" and policy.durability is Durability.STATE and asked is None:
+                raise ConfigurationError(
+                    f"the cache {name!r} is the only copy of what it holds, and CACHE_BACKEND=memory forgets it at every "
+                    f"restart: use sqlite, or say get_cache({name!r}, backend='memory') if that is meant"
+                )
+            if policy.sealing is Sealing.ENCRYPTED and not self.settings.cache_encryption_enabled:
+                _log.warning("cache %s: CACHE_ENCRYPTION_ENABLED=false, so new records are signed but not encrypted", name)
+            stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
+            _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, expiry.describe(policy.lifetime))
+            return stack
+
+        return Cache(name, policy, build, self._clock, log_reads=self.settings.cache_metrics_enabled)
+
+    def _symbol_view(self) -> SymbolView:
+        from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick
+
+        if self._view is None:
+            self._view = SymbolView(self.symbols)
+        return self._view
+
+    def _load_ring(self) -> KeyRing:
+        settings = self.settings
+        if settings.cache_encryption_key is not None:
+            return KeyRing.of_one(settings.cache_encryption_key)
+        if settings.cache_key_file is not None:
+            return KeyRing.load(settings.cache_key_file, allow_root_owner=True)
+        path = settings.cache_folder / FILE_NAME
+        if settings.multi_instance_mode and not path.exists():
+            raise KeyRingError(
+                f"there is no key ring at {path}, and with MULTI_INSTANCE_MODE=true none is made: every instance needs the same "
+                "one; copy it there, or set CACHE_KEY_FILE"
+            )
+        return KeyRing.load_or_create(path)
+
+
+SecureCacheManager = CacheManager
+"""The proposal's name."""
+
+_managers: Final[list[CacheManager]] = []
+_lock: Final = make_lock()
+
+
+def default_manager() -> CacheManager:
+    """Return the manager that the functions of this module use."""
+    with _lock:
+        if not _managers:
+            _managers.append(CacheManager())
+            atexit.register(_managers[0].close)
+        return _managers[0]
+
+
+@overload
+def get_cache(name: Literal["symbols"]) -> SymbolView: ...
+@overload
+def get_cache(name: str, **options: Unpack[Options]) -> Cache: ...
+def get_cache(name: str, **options: Unpack[Options]) -> Cache | SymbolView:
+    """Return the cache of a name from the default manager (see ``CacheManager.get_cache``)."""
+    return default_manager().get_cache(name, **options)
+
+
+def get_cache_stats() -> dict[str, dict[str, Any]]:
+    """Return the statistics of every cache that was asked for (see ``Cache.stats``)."""
+    return default_manager().get_stats()
+
+
+def get_cache_backend(backend_type: str | None = None, *, name: str = "default", **options: Unpack[Options]) -> Cache:
+    """Return a cache on a backend of the caller's choice, with the proposal's signature.
+
+    Args:
+        backend_type: ``memory``, ``sqlite``, or what an installed package registers; left out, the configured one.
+        name: The cache's name. Unlike :func:`get_cache` this makes a new handle at each call.
+        **options: As for :func:`get_cache`.
+    """
+    manager = default_manager()
+    if backend_type is not None:
+        options["backend"] = backend_type.lower()
+    return manager.new_cache(name, **options)

@@ -1,0 +1,1 @@
+"""What is done around every verb: counting, and saying who may."""

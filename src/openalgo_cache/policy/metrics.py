@@ -1,0 +1,26 @@
+"""Counters of one cache. They are incremented without a lock, so under many threads a few counts may get lost."""
+
+from __future__ import annotations
+
+
+class Counters:
+    """What happened to a cache in this process since it was opened.
+
+    Attributes:
+        hits: Reads answered by the store (those answered by the near tier are counted there).
+        misses: Reads answered by nobody.
+        sets: Entries written.
+        deletes: Entries removed, by ``delete``, ``pop`` or ``clear``.
+        rejected: Records that could not be verified or read.
+        errors: Operations that the store failed.
+    """
+
+    __slots__ = ("deletes", "errors", "hits", "misses", "rejected", "sets")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.sets = 0
+        self.deletes = 0
+        self.rejected = 0
+        self.errors = 0

@@ -1,0 +1,91 @@
+"""How a cache is put together: the storeys, from the bottom up, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openalgo_cache.backends import registry
+from openalgo_cache.backends.base import CacheBackend, Request, SupportsChangeToken
+from openalgo_cache.catalogue import Durability, Policy, Sealing
+from openalgo_cache.clock import Clock
+from openalgo_cache.codec.codec import Codec
+from openalgo_cache.codec.envelope import AEAD, MAC
+from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.sealing import RingSeal, Seal, Unsealed
+from openalgo_cache.coherence.near import NearTier, NoNearTier
+from openalgo_cache.errors import ConfigurationError
+from openalgo_cache.handle import Stack
+from openalgo_cache.keys import BlindedKeyspace, Keyspace
+from openalgo_cache.settings import Settings
+
+_NEAR_MOST = 4096
+"""Entries; a larger cache keeps only its most used ones near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all caches of a manager stand on: settings, clock, and where the key ring comes from."""
+
+    settings: Settings
+    clock: Clock
+    ring: Callable[[], KeyRing]
+
+
+def build_stack(name: str, policy: Policy, backend_name: str, ground: Ground, backend: CacheBackend | None = None) -> Stack:
+    """Put the storeys of one cache together.
+
+    Args:
+        name: The cache's name.
+        policy: What it is like.
+        backend_name: Which backend it gets, unless it is local.
+        ground: What it stands on.
+        backend: A backend that is there already, in place of one by name.
+    """
+    settings = ground.settings
+    if policy.durability is Durability.LOCAL:
+        backend_name = "memory"
+    keyspace, seal = _keyspace_and_seal(name, policy, ground)
+    codec = Codec(seal, compress=policy.sealing is not Sealing.ENCRYPTED, max_value_bytes=policy.max_value_bytes)
+    if backend is None:
+        backend = registry.load(backend_name).create(
+            Request(
+                cache=name,
+                namespace=settings.cache_namespace,
+                prefix=keyspace.prefix,
+                maxsize=policy.maxsize,
+                durable=policy.durability is Durability.STATE,
+                is_intact=codec.verifies,
+                settings=settings,
+                clock=ground.clock,
+            )
+        )
+    return Stack(keyspace, _near_tier(policy, backend, settings), codec, backend, backend_name)
+
+
+def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keyspace, Seal]:
+    prefix, namespace = ground.settings.redis_key_prefix, ground.settings.cache_namespace
+    seal: Seal = Unsealed()
+    if policy.sealing is not Sealing.PLAIN:
+        ring = ground.ring()
+        mode, accept = MAC, frozenset({MAC})
+        if policy.sealing is Sealing.ENCRYPTED:
+            # With encryption turned off, what was encrypted before can still be read; the other way round, nothing that
+            # is merely signed is believed.
+            on = ground.settings.cache_encryption_enabled
+            mode, accept = (AEAD, frozenset({AEAD})) if on else (MAC, frozenset({AEAD, MAC}))
+        seal = RingSeal(ring, namespace or ring.id, name, mode, accept)
+    if not policy.blinded:
+        return Keyspace(prefix, name, namespace), seal
+    if policy.sealing is Sealing.PLAIN:
+        raise ConfigurationError(f"cache {name!r}: blinded keys need a sealed cache (signed or encrypted)")
+    return BlindedKeyspace(prefix, name, namespace, ground.ring().subkey("blind", name.encode())), seal
+
+
+def _near_tier(policy: Policy, backend: CacheBackend, settings: Settings) -> NearTier:
+    if policy.durability is Durability.STATE or not settings.cache_near_enabled or not isinstance(backend, SupportsChangeToken):
+        return NoNearTier()
+    capacity = min(policy.maxsize or _NEAR_MOST, _NEAR_MOST)
+    near = NearTier(capacity, settings.cache_near_max_staleness, lambda: backend.change_token)
+    backend.watch(near)
+    return near
