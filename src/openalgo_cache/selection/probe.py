@@ -110,7 +110,9 @@ class _Connection:
         self._deadline = deadline
         context = _tls_context(server) if server.tls else None
         if server.unix_socket is not None:
-            self._socket = self._connect(socket.AF_UNIX, str(server.unix_socket), 1)  # type: ignore[attr-defined,unused-ignore]  # absent on Windows
+            if not hasattr(socket, "AF_UNIX"):
+                raise _EndedError(Outcome.REFUSES, "cannot be asked: this system has no Unix sockets")
+            self._socket = self._connect(socket.AF_UNIX, str(server.unix_socket), 1)
             return
         host, port = server.sentinels.addresses[0] if server.sentinels else (server.host, server.port)
         self._socket = self._connect_host(host, port)

@@ -141,6 +141,8 @@ def _parse_url(text: str) -> ServerUrl:
     from urllib.parse import unquote, urlsplit  # noqa: PLC0415  # slow to import, and only needed where a URL is set
 
     example = "Write redis://user:password@host:port/db, rediss:// for TLS, or unix:///path?db=0"
+    if "#" in text or " " in text or not text.isprintable():
+        raise InvalidTextError("has characters that must be percent-encoded in a URL (# is %23, / is %2F)", example)
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -149,8 +151,6 @@ def _parse_url(text: str) -> ServerUrl:
     scheme = parts.scheme.lower()
     if scheme not in _SCHEMES and scheme != "unix":
         raise InvalidTextError("has a scheme that is not redis, rediss, valkey, valkeys or unix", example)
-    if parts.fragment or not text.isprintable() or " " in text:
-        raise InvalidTextError("has characters that must be percent-encoded in a URL (# is %23, / is %2F)", example)
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if scheme == "unix":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,8 +18,6 @@ from openalgo_cache.settings.server import Server, resolve_server
 from openalgo_cache.settings.variables import Variable, variable, variables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from openalgo_cache.settings.load import Search
     from openalgo_cache.settings.server import ServerName
 
@@ -91,7 +90,7 @@ class Settings:
     )
     redis_host: str = variable("localhost", addresses.HOST, "The server's host.")
     redis_port: int = variable(6379, addresses.PORT, "The server's port.")
-    redis_db: int = variable(0, parsers.whole(0, 65535), "The number of the database.")
+    redis_db: int = variable(0, parsers.whole(0, 65535), "The number of the database.", not_yet=_REDIS)
     redis_username: str | None = variable(None, parsers.TEXT, "The user, where the server has an access control list.")
     redis_password: str | None = variable(None, parsers.PASSWORD, "The password.")
     redis_pool_size: int = variable(10, parsers.whole(1, 1000), "Connections a process at most.", not_yet=_REDIS)
