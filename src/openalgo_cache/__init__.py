@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from openalgo_cache.expiry import until as until
     from openalgo_cache.handle import MISSING as MISSING
     from openalgo_cache.manager import CacheManager as CacheManager
-    from openalgo_cache.manager import CacheManager as SecureCacheManager
+    from openalgo_cache.manager import SecureCacheManager as SecureCacheManager
     from openalgo_cache.manager import get_cache as get_cache
     from openalgo_cache.manager import get_cache_backend as get_cache_backend
     from openalgo_cache.manager import get_cache_stats as get_cache_stats

@@ -1,7 +1,7 @@
 """The handle with its verbs: what an application holds of a cache.
 
-``Cache.get`` begins with a peephole into the near tier: a whole read that finds its entry there costs one method call. Everything
-else goes down the storeys in the open (``handle.py``), one small step after the other.
+``Cache.get`` begins with a peephole into the near tier: a whole read that finds its entry there costs one method
+call. Everything else goes down the storeys in the open (``handle.py``), one small step after the other.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ T = TypeVar("T")
 class Cache(Handle):
     """One named cache. Made by ``get_cache``; connects to its store when it is first used.
 
-    Containers that a read returns are the reader's own copies. Verbs raise ``InvalidKeyError`` for a key that cannot be stored
-    and ``InvalidLifetimeError`` for an impossible lifetime. When the store fails, a read is a miss and a write does nothing,
-    unless the cache was opened with ``on_error="raise"`` or holds state: then ``BackendUnavailableError`` is raised. Deletions
-    from an encrypted cache always raise it, since a revoked token must not look deleted.
+    Containers that a read returns are the reader's own copies. Verbs raise ``InvalidKeyError`` for a key that cannot
+    be stored and ``InvalidLifetimeError`` for an impossible lifetime. When the store fails, a read is a miss and a
+    write does nothing, unless the cache was opened with ``on_error="raise"`` or holds state: then
+    ``BackendUnavailableError`` is raised. Deletions from an encrypted cache always raise it, since a revoked token
+    must not look deleted.
 
     """
 
@@ -40,7 +41,7 @@ class Cache(Handle):
         """Return the value under ``key``, or ``default``. A cached None is a hit: ask with ``MISSING`` to tell."""
         near = self._near
         try:
-            entry = near.entries.get(key)  # type: ignore[call-overload]  # other keys than str are simply not in there
+            entry = near.entries.get(key)  # type: ignore[arg-type]  # other keys than str are not in there
         except TypeError:  # not hashable: the store's keyspace says so properly
             entry = None
         if entry is not None and near.words[0] == near.token and entry.filled_at <= self._now() < entry.until:
@@ -79,7 +80,7 @@ class Cache(Handle):
             raise KeyError(key)
         return None if read.expires_at == math.inf else read.expires_at - now
 
-    def keys(self, prefix: str = "") -> Iterator[Key]:  # type: ignore[override]  # lazily, unlike a dict's
+    def keys(self, prefix: str = "") -> Iterator[Key]:
         """Iterate over the keys, in no particular order; only over str keys with ``prefix`` if one is given.
 
         Raises:
@@ -97,7 +98,7 @@ class Cache(Handle):
 
     def size(self) -> int:
         """Return the number of entries in the store."""
-        return self._swallowing(0, lambda: self._opened().backend.size())
+        return int(self._swallowing(0, self._opened().backend.size))
 
     def stats(self) -> dict[str, Any]:
         """Return what happened to this cache in this process, and how large it is."""
@@ -171,8 +172,8 @@ class Cache(Handle):
     def incr(self, key: Key, n: int = 1) -> int:
         """Add ``n`` to the number under ``key`` (0 if absent, with the cache's lifetime) and return the sum.
 
-        The remaining lifetime of an entry that is there is kept. When the store fails and the cache does not raise, the result
-        is ``n``, as if nothing were there.
+        The remaining lifetime of an entry that is there is kept. When the store fails and the cache does not raise,
+        the result is ``n``, as if nothing were there.
 
         Raises:
             UnsupportedValueError: What is there, or ``n``, is no int.
@@ -222,15 +223,16 @@ class Cache(Handle):
 
     def clear(self) -> int:
         """Remove every entry of this cache; return how many there were."""
-        count = self._change(None, lambda: self._opened().backend.clear(), deletes=True) or 0
+        count = self._change(None, self._opened().backend.clear, deletes=True) or 0
         self._counters.deletes += count
         return count
 
     def get_or_set(self, key: Key, load: Callable[[], T], ttl: Ttl = DEFAULT) -> T:
         """Return the value under ``key``; if there is none, call ``load``, store what it returns, and return that.
 
-        One loader runs at a time, across the threads and processes that share the store. A set, delete or clear of the key
-        meanwhile cancels the load's right to store: a value that was revoked while it was loaded does not come back.
+        One loader runs at a time, across the threads and processes that share the store. A set, delete or clear of
+        the key meanwhile cancels the load's right to store: a value that was revoked while it was loaded does not
+        come back.
 
         Args:
             key: The key.
@@ -244,11 +246,12 @@ class Cache(Handle):
         value = self.get(key, MISSING)
         return value if value is not MISSING else await fly_async(course(self, key, ttl), load)
 
-    def cached(self, key: str | None = None, ttl: Ttl = DEFAULT) -> Wrap:
+    def cached(self, key: str | None = None, ttl: Ttl = DEFAULT) -> Wrap[Any]:
         """Make a decorator that keeps what a function returns, plain or async, as :meth:`get_or_set` does.
 
         Args:
-            key: A format string over the function's parameters, such as ``"{user_id}"``; left out, the function's name and all
+            key: A format string over the function's parameters, such as ``"{user_id}"``; left out, the function's
+            name and all
                 of its arguments.
             ttl: See :meth:`set`.
         """

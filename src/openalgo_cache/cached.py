@@ -55,7 +55,11 @@ def _key_maker(function: Callable[..., Any], template: str | None) -> Callable[[
 
     expected = signature(function)
     if template is not None:
-        named = {field.partition(".")[0].partition("[")[0] for _, field, _, _ in Formatter().parse(template) if field is not None}
+        named = {
+            field.partition(".")[0].partition("[")[0]
+            for _, field, _, _ in Formatter().parse(template)
+            if field is not None
+        }
         if unknown := sorted(named - set(expected.parameters)):
             raise ConfigurationError(
                 f"the key {template!r} names {', '.join(unknown)}, and {function.__qualname__} has only "
@@ -68,6 +72,10 @@ def _key_maker(function: Callable[..., Any], template: str | None) -> Callable[[
         if template is not None:
             return template.format(**bound.arguments)
         extra = bound.kwargs
-        return (f"{function.__module__}.{function.__qualname__}", *bound.args, *(part for pair in sorted(extra.items()) for part in pair))
+        return (
+            f"{function.__module__}.{function.__qualname__}",
+            *bound.args,
+            *(part for pair in sorted(extra.items()) for part in pair),
+        )
 
     return make

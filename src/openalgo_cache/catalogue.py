@@ -28,9 +28,9 @@ class Sealing(Enum):
 class Durability(Enum):
     """What may be lost.
 
-    ``CACHE`` can be evicted or rebuilt, and what cannot be verified is a miss. ``LOCAL`` never leaves this process. ``STATE`` is the
-    only copy: on the disk before ``set`` returns, never evicted, and an unreadable record raises and is kept. ``SNAPSHOT`` is
-    replaced as a whole.
+    ``CACHE`` can be evicted or rebuilt, and what cannot be verified is a miss. ``LOCAL`` never leaves this process.
+    ``STATE`` is the only copy: on the disk before ``set`` returns, never evicted, and an unreadable record raises and
+    is kept. ``SNAPSHOT`` is replaced as a whole.
     """
 
     CACHE = "cache"
@@ -128,7 +128,9 @@ def with_options(policy: Policy, name: str, options: dict[str, object]) -> Polic
     if "maxsize" in options:
         maxsize = options["maxsize"]
         if maxsize is not None and (type(maxsize) is not int or maxsize < 1):
-            raise ConfigurationError(f"cache {name!r}: maxsize is a number from 1 up, or None for no bound, not {maxsize!r}")
+            raise ConfigurationError(
+                f"cache {name!r}: maxsize is a number from 1 up, or None for no bound, not {maxsize!r}"
+            )
         changes["maxsize"] = None if policy.durability is Durability.STATE else maxsize
     if "encrypted" in options:
         if not options["encrypted"] and policy.sealing is Sealing.ENCRYPTED:

@@ -1,13 +1,14 @@
 """A bounded dict that keeps what is used: S3-FIFO (Yang et al., SOSP 2023) on a plain dict.
 
-New entries wait in a small queue; those that are used there move to the main queue, the others leave early, so that a scan
-does not wash out what is hot. A hit costs nothing but an increment of the entry's own counter, without a lock; only additions
-and removals are made under the lock of whoever owns the container.
+New entries wait in a small queue; those that are used there move to the main queue, the others leave early, so that a
+scan does not wash out what is hot. A hit costs nothing but an increment of the entry's own counter, without a lock;
+only additions and removals are made under the lock of whoever owns the container.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Hashable
 from typing import Final, Generic, Protocol, TypeVar
 
 _SMALL_SHARE: Final = 10
@@ -58,9 +59,10 @@ class BoundedDict(Generic[E]):
         self._drop_leftovers()
         return gone
 
-    def remove(self, key: str) -> E | None:
+    def remove(self, key: Hashable) -> E | None:
         """Remove and return the entry under ``key``, if there is one."""
-        return self.entries.pop(key, None)  # its place in a queue is passed over when it comes up
+        entry: E | None = self.entries.pop(key, None)  # type: ignore[call-overload]  # any key may be asked for
+        return entry  # its place in a queue is passed over when it comes up
 
     def clear(self) -> None:
         """Remove everything."""

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from openalgo_cache.errors import InvalidLifetimeError
 
 _LONGEST = 1e11
-"""Seconds, about 3,000 years: beyond it a float no longer keeps the microseconds, and the number is surely a mistake."""
+"""Seconds, about 3,000 years: beyond it a float loses the microseconds, and the number is surely a mistake."""
 
 _DAYTIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
@@ -50,7 +50,9 @@ class Until:
         raise AssertionError("a day without a tomorrow")  # pragma: no cover
 
     def __str__(self) -> str:
-        return f"until {self.at:%H:%M:%S} {self.zone.key}" if self.at.second else f"until {self.at:%H:%M} {self.zone.key}"
+        return (
+            f"until {self.at:%H:%M:%S} {self.zone.key}" if self.at.second else f"until {self.at:%H:%M} {self.zone.key}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,17 @@ def expires_at(lifetime: Lifetime, now: float) -> float | None:
     elif isinstance(lifetime, timedelta):
         seconds = lifetime.total_seconds()
     elif hasattr(lifetime, "expires_at"):
-        return lifetime.expires_at(now)  # type: ignore[union-attr]  # hasattr does not narrow a union
+        return lifetime.expires_at(now)
     else:
         raise InvalidLifetimeError(
             f"a lifetime is seconds (int or float), a timedelta, until(...), or None for never, not {kind.__name__}"
         )
     if not 0 < seconds <= _LONGEST:
-        hint = "use ttl=None for an entry that never expires" if not math.isnan(seconds) else "nan is not a number of seconds"
+        hint = (
+            "use ttl=None for an entry that never expires"
+            if not math.isnan(seconds)
+            else "nan is not a number of seconds"
+        )
         raise InvalidLifetimeError(f"a lifetime must be more than 0 and at most {_LONGEST:.0e} seconds: {hint}")
     return now + seconds
 

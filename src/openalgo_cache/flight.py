@@ -1,11 +1,12 @@
 """Loading a missing value once: single-flight in this process, a lease in the store between processes.
 
-Whoever loads first puts a lease under the key: a record that is no value, lives for a while, and that every reader takes for a
-miss. What was loaded replaces exactly that lease. A set, a delete or a clear meanwhile takes the lease away, and with it the right
-to store: a value that was revoked while it was loaded does not come back (Nishtala et al., "Scaling Memcache at Facebook",
-NSDI 2013, section 3.2.1).
+Whoever loads first puts a lease under the key: a record that is no value, lives for a while, and that every reader
+takes for a miss. What was loaded replaces exactly that lease. A set, a delete or a clear meanwhile takes the lease
+away, and with it the right to store: a value that was revoked while it was loaded does not come back (Nishtala et
+al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1).
 
-The course of events is written once, as a generator that says when to wait and when to load; plain and async callers drive it.
+The course of events is written once, as a generator that says when to wait and when to load; plain and async callers
+drive it.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def _lead(cache: Handle, key: Key, flight: Flight, ttl: Ttl) -> Course:
 
 
 def _reserve(cache: Handle, stack: Stack, stored: str) -> tuple[bytes | None, bytes | None]:
-    """Return (record of a value, None), or (None, our lease), or (None, None) if somebody else loads or the store fails."""
+    """Return (a value's record, None), (None, our lease), or (None, None) if somebody else loads or the store fails."""
     now = cache._now()
     lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
     try:

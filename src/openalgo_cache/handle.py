@@ -6,7 +6,6 @@ A handle is the only place that may swallow a failure of the store, and each ver
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -36,13 +35,10 @@ T = TypeVar("T")
 
 
 class Sentinel(Enum):
+    """Values that stand for none."""
+
     MISSING = "MISSING"
     DEFAULT = "DEFAULT"
-
-    def shown(self, key: Key) -> str:
-        """Return how a key may appear in logs: blinded where the store has it blinded, else its text."""
-        keyspace = self._opened().keyspace
-        return keyspace.stored(key).removeprefix(keyspace.prefix)
 
     def __repr__(self) -> str:
         return self.value
@@ -138,6 +134,11 @@ class Handle:
             if stack is not None:
                 stack.backend.close()
 
+    def shown(self, key: Key) -> str:
+        """Return how a key may appear in logs: blinded where the store has it blinded, else its text."""
+        keyspace = self._opened().keyspace
+        return keyspace.stored(key).removeprefix(keyspace.prefix)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, {self.policy.sealing.value}, {self.policy.durability.value}>"
 
@@ -174,7 +175,9 @@ class Handle:
         self._counters.hits += 1
         return value
 
-    def _open(self, stack: Stack, key: Key, stored: str, entry: Entry, token: int, now: float) -> Any:
+    def _open(  # noqa: PLR0913  # what was looked for, what was found, and when
+        self, stack: Stack, key: Key, stored: str, entry: Entry, token: int, now: float
+    ) -> Any:
         """Verify an entry and return its value, or MISSING; keep it near where that is allowed."""
         try:
             if type(key) is str and not isinstance(stack.near, NoNearTier):
@@ -204,7 +207,7 @@ class Handle:
         return found
 
     def _peek(self, key: Key) -> Any:
-        """Return the value under ``key`` from the near tier, or MISSING: the peephole of ``get``, for those who loop."""
+        """Return the value under ``key`` from the near tier, or MISSING: the peephole of ``get`` for loops."""
         near = self._near
         entry = near.entries.get(key) if type(key) is str else None
         if entry is None or near.words[0] != near.token or not entry.filled_at <= self._now() < entry.until:
@@ -238,7 +241,9 @@ class Handle:
         payload, read = self._look_up(stack, stack.keyspace.stored(key))
         return payload, None if read is not None and read.is_lease else read
 
-    def _exchange(self, key: Key, decide: Callable[[Read | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False) -> Any:
+    def _exchange(
+        self, key: Key, decide: Callable[[Read | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False
+    ) -> Any:
         """Take one atomic step on ``key``: look, decide, and act if nobody came between; else look again."""
         stack = self._opened()
         stored = stack.keyspace.stored(key)
@@ -271,7 +276,8 @@ class Handle:
         self._flights.cancel(keys)
         near.begin_write(keys)
         try:
-            return self._swallowing(None, write, deletes=deletes)
+            result: T | None = self._swallowing(None, write, deletes=deletes)
+            return result
         finally:
             near.end_write(keys)
 
@@ -290,7 +296,7 @@ class Handle:
         return False
 
     def _unreadable(self, stack: Stack, stored: str, payload: bytes | None, error: UnreadableRecordError) -> None:
-        """Deal with a record that cannot be read: state raises; elsewhere it is a miss, and goes if it is surely ours."""
+        """Deal with an unreadable record: state raises; elsewhere it is a miss, and goes if it is surely ours."""
         self._counters.rejected += 1
         if self.policy.durability is Durability.STATE:
             raise UnreadableRecordError(f"cache {self.name!r}: {error}; the record is kept") from None
@@ -322,4 +328,6 @@ class Handle:
 
     def _recovered(self) -> None:
         self._outage = False
-        _log.warning("cache %s has its store again, after %d failed operations in all", self.name, self._counters.errors)
+        _log.warning(
+            "cache %s has its store again, after %d failed operations in all", self.name, self._counters.errors
+        )

@@ -1,11 +1,13 @@
-"""Keys: what a caller may use, and the one function that builds the stored form.
+r"""Keys: what a caller may use, and the one function that builds the stored form.
 
-A stored key reads ``{prefix}[@{namespace}]:{cache}:{text}``, for example ``openalgo:auth:user_123``. Prefixes, namespaces
-and cache names cannot contain ``:`` or ``@``, so no two (namespace, cache, key) triples share a stored form.
+A stored key reads ``{prefix}[@{namespace}]:{cache}:{text}``, for example ``openalgo:auth:user_123``. Prefixes,
+namespaces and cache names cannot contain ``:`` or ``@``, so no two (namespace, cache, key) triples share a stored
+form.
 
-The text of a str key is the key itself, with these characters percent-encoded: ``{ }`` (a cluster would hash only what is
-between them), ``* ? [ ] \\ ^`` (glob characters), ``%`` (the escape itself), and a leading ``!`` or ``~``. Other key types begin
-with ``!`` and a type tag, so that 1, True and "1" stay apart; a leading ``~`` marks a blinded key:
+The text of a str key is the key itself, with these characters percent-encoded: ``{ }`` (a cluster would hash only
+what is between them), ``* ? [ ] \ ^`` (glob characters), ``%`` (the escape itself), and a leading ``!`` or ``~``.
+Other key types begin with ``!`` and a type tag, so that 1, True and "1" stay apart; a leading ``~`` marks a blinded
+key:
 
     ======  =====================  ===========================
     type    text                   example
@@ -13,7 +15,7 @@ with ``!`` and a type tag, so that 1, True and "1" stay apart; a leading ``~`` m
     int     ``!i`` decimal         ``2026`` -> ``!i2026``
     bool    ``!b0`` or ``!b1``     ``True`` -> ``!b1``
     None    ``!n``                 in tuples
-    bytes   ``!x`` hexadecimal     ``b"\\x01"`` -> ``!x01``
+    bytes   ``!x`` hexadecimal     ``b"\x01"`` -> ``!x01``
     tuple   ``!t`` parts, each     ``("a", 1)`` -> ``!t1:a3:!i1``
             with its length
     ======  =====================  ===========================
@@ -46,7 +48,9 @@ _escaped = re.compile(r"%([0-9A-F]{2})")
 def check_cache_name(name: str) -> str:
     """Return ``name`` if it can name a cache (and so a file); raise ConfigurationError otherwise."""
     if not isinstance(name, str) or _CACHE_NAME.fullmatch(name) is None:
-        raise ConfigurationError(f"a cache name is 1 to 64 of the characters a-z 0-9 _ - (like 'quotes'), not {name!r:.80}")
+        raise ConfigurationError(
+            f"a cache name is 1 to 64 of the characters a-z 0-9 _ - (like 'quotes'), not {name!r:.80}"
+        )
     return name
 
 
@@ -111,7 +115,10 @@ class BlindedKeyspace(Keyspace):
 
     def original(self, stored: str) -> Key:
         """Raise BlindedKeysError: a hash does not lead back."""
-        raise BlindedKeysError(f"the cache behind {self.prefix!r} stores keyed hashes of its keys: they cannot be listed")
+        del stored
+        raise BlindedKeysError(
+            f"the cache behind {self.prefix!r} stores keyed hashes of its keys: they cannot be listed"
+        )
 
     def matching(self, prefix: str) -> str:
         """Raise BlindedKeysError: hashes have no prefix in common."""
@@ -120,29 +127,26 @@ class BlindedKeyspace(Keyspace):
 
 def text(key: Key | None, *, nested: bool = False) -> str:
     """Return the type-tagged text of ``key``, unescaped."""
-    kind = type(key)
-    if kind is str:
-        plain = _checked(key)  # type: ignore[arg-type]  # narrowed by exact type
+    if isinstance(key, str) and type(key) is str:
+        plain = _checked(key)
         return "!s" + plain if plain.startswith(("!", "~")) else plain
-    if kind is int:
-        if key.bit_length() > MAX_KEY_BYTES:  # type: ignore[union-attr]  # also keeps clear of int's own limit on digits
+    if isinstance(key, bool):
+        return "!b1" if key else "!b0"
+    if isinstance(key, int) and type(key) is int:
+        if key.bit_length() > MAX_KEY_BYTES:  # also keeps clear of int's own limit on digits
             raise InvalidKeyError(f"an int key has at most {MAX_KEY_BYTES} bits")
         return f"!i{key}"
-    if kind is bool:
-        return "!b1" if key else "!b0"
-    if kind is bytes:
-        encoded = "!x" + key.hex()  # type: ignore[union-attr]
-    elif kind is tuple:
+    if isinstance(key, bytes) and type(key) is bytes:
+        return _checked("!x" + key.hex())
+    if isinstance(key, tuple) and type(key) is tuple:
         try:
-            parts = [text(part, nested=True) for part in key]  # type: ignore[union-attr]
+            parts = [text(part, nested=True) for part in key]
         except RecursionError:
             raise InvalidKeyError("a tuple key is nested too deeply") from None
-        encoded = "!t" + "".join(f"{len(part)}:{part}" for part in parts)
-    elif key is None and nested:
+        return _checked("!t" + "".join(f"{len(part)}:{part}" for part in parts))
+    if key is None and nested:
         return "!n"
-    else:
-        raise InvalidKeyError(f"a key is a str, or bytes, int, or a tuple of those, not {kind.__name__}")
-    return _checked(encoded)
+    raise InvalidKeyError(f"a key is a str, or bytes, int, or a tuple of those, not {type(key).__name__}")
 
 
 def parse(encoded: str) -> Key:
@@ -165,7 +169,9 @@ def unescape(escaped: str) -> str:
 
 def _checked(plain: str) -> str:
     if (found := _forbidden(plain)) is not None:
-        raise InvalidKeyError(f"a key holds the character U+{ord(found[0]):04X}: control characters and lone surrogates are refused")
+        raise InvalidKeyError(
+            f"a key holds the character U+{ord(found[0]):04X}: control characters and lone surrogates are refused"
+        )
     if len(plain) > MAX_KEY_BYTES // 4 and (size := len(plain.encode())) > MAX_KEY_BYTES:
         raise InvalidKeyError(f"a key of {size} bytes is too long: {MAX_KEY_BYTES} is the most")
     return plain

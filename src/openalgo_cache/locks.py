@@ -1,7 +1,7 @@
 """Locks that work the same under plain threads, eventlet and gevent, and one that works between processes.
 
-A monkey-patched lock that greenlets and real threads share can stall both. These are always the originals; whoever holds one
-does memory work only (the writer's lock of a store is the exception, and under it nothing patched runs).
+A monkey-patched lock that greenlets and real threads share can stall both. These are always the originals; whoever
+holds one does memory work only (the writer's lock of a store is the exception, and under it nothing patched runs).
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class FileLock:
             self._process = os.getpid()
         _lock(self._descriptor)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _unlock(self._descriptor)
 
     def close(self) -> None:

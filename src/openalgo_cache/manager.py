@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of, with_options
+from openalgo_cache.catalogue import Durability, Sealing, policy_of, with_options
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import FILE_NAME, KeyRing
 from openalgo_cache.errors import ConfigurationError, KeyRingError
@@ -83,17 +83,22 @@ class CacheManager:
         """Return the cache of a name; the same object each time. Nothing is connected or created before it is used.
 
         Args:
-            name: 1 to 64 of the characters ``a-z 0-9 _ -``. The catalogue knows some; ``symbols`` is a read-only view of the
+            name: 1 to 64 of the characters ``a-z 0-9 _ -``. The catalogue knows some; ``symbols`` is a read-only view
+            of the
                 symbol master.
-            **options: See :class:`Options`. A cache that is there already may be asked for without options, or with the same.
+            **options: See :class:`Options`. A cache that is there already may be asked for without options, or with
+            the same.
 
         Raises:
-            ConfigurationError: An option is unknown or contradicts the catalogue, or the cache is there with other options.
+            ConfigurationError: An option is unknown or contradicts the catalogue, or the cache is there with other
+            options.
         """
         given: dict[str, object] = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
         if name == _SYMBOLS:
             if given:
-                raise ConfigurationError(f"the cache 'symbols' is a view of the symbol master and takes no options, not {_shown(given)}")
+                raise ConfigurationError(
+                    f"the cache 'symbols' is a view of the symbol master and takes no options, not {_shown(given)}"
+                )
             return self._symbol_view()
         cache = self._caches.get(name)
         if cache is None:
@@ -180,23 +185,26 @@ class CacheManager:
     def _make(self, name: str, given: dict[str, object]) -> Cache:
         unknown = sorted(set(given) - set(Options.__annotations__))
         if unknown:
-            raise ConfigurationError(
-                f"get_cache({name!r}) has no option {', '.join(unknown)}: there are {', '.join(sorted(Options.__annotations__))}"
-            )
+            known = ", ".join(sorted(Options.__annotations__))
+            raise ConfigurationError(f"get_cache({name!r}) has no option {', '.join(unknown)}: there are {known}")
         policy = with_options(policy_of(name, self.settings), name, given)
         asked = given.get("backend")
         if asked is not None and not isinstance(asked, str):
-            raise ConfigurationError(f"get_cache({name!r}): backend is a name such as 'sqlite', not {type(asked).__name__}")
+            raise ConfigurationError(
+                f"get_cache({name!r}): backend is a name such as 'sqlite', not {type(asked).__name__}"
+            )
 
         def build() -> Stack:
             backend = asked or ("memory" if policy.durability is Durability.LOCAL else self.choice().backend)
             if backend == "memory" and policy.durability is Durability.STATE and asked is None:
                 raise ConfigurationError(
-                    f"the cache {name!r} is the only copy of what it holds, and CACHE_BACKEND=memory forgets it at every "
+                    f"the cache {name!r} is the only copy of what it holds; CACHE_BACKEND=memory forgets it at every "
                     f"restart: use sqlite, or say get_cache({name!r}, backend='memory') if that is meant"
                 )
             if policy.sealing is Sealing.ENCRYPTED and not self.settings.cache_encryption_enabled:
-                _log.warning("cache %s: CACHE_ENCRYPTION_ENABLED=false, so new records are signed but not encrypted", name)
+                _log.warning(
+                    "cache %s: CACHE_ENCRYPTION_ENABLED=false, so new records are signed but not encrypted", name
+                )
             stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
             _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, expiry.describe(policy.lifetime))
             return stack
@@ -219,14 +227,19 @@ class CacheManager:
         path = settings.cache_folder / FILE_NAME
         if settings.multi_instance_mode and not path.exists():
             raise KeyRingError(
-                f"there is no key ring at {path}, and with MULTI_INSTANCE_MODE=true none is made: every instance needs the same "
-                "one; copy it there, or set CACHE_KEY_FILE"
+                f"there is no key ring at {path}, and with MULTI_INSTANCE_MODE=true none is made: every instance needs "
+                "the same one; copy it there, or set CACHE_KEY_FILE"
             )
         return KeyRing.load_or_create(path)
 
 
 SecureCacheManager = CacheManager
 """The proposal's name."""
+
+
+def _shown(options: dict[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in sorted(options.items())) or "no options"
+
 
 _managers: Final[list[CacheManager]] = []
 _lock: Final = make_lock()

@@ -32,7 +32,9 @@ class Ground:
     ring: Callable[[], KeyRing]
 
 
-def build_stack(name: str, policy: Policy, backend_name: str, ground: Ground, backend: CacheBackend | None = None) -> Stack:
+def build_stack(
+    name: str, policy: Policy, backend_name: str, ground: Ground, backend: CacheBackend | None = None
+) -> Stack:
     """Put the storeys of one cache together.
 
     Args:
@@ -83,7 +85,11 @@ def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keysp
 
 
 def _near_tier(policy: Policy, backend: CacheBackend, settings: Settings) -> NearTier:
-    if policy.durability is Durability.STATE or not settings.cache_near_enabled or not isinstance(backend, SupportsChangeToken):
+    if (
+        policy.durability is Durability.STATE
+        or not settings.cache_near_enabled
+        or not isinstance(backend, SupportsChangeToken)
+    ):
         return NoNearTier()
     capacity = min(policy.maxsize or _NEAR_MOST, _NEAR_MOST)
     near = NearTier(capacity, settings.cache_near_max_staleness, lambda: backend.change_token)

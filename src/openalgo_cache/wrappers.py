@@ -58,8 +58,8 @@ class EncryptedCacheWrapper(Cache):
 class AuditCacheWrapper:
     """A cache whose reads and writes are logged, one JSON line each (proposal, "Audit Logging").
 
-    The lines go to the logger ``openalgo_cache.audit`` at level INFO. They never hold a value; of a cache with blinded keys they
-    show the stored hash.
+    The lines go to the logger ``openalgo_cache.audit`` at level INFO. They never hold a value; of a cache with
+    blinded keys they show the stored hash.
 
     Args:
         backend: The cache.

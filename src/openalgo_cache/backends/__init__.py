@@ -1,0 +1,1 @@
+"""The stores: bytes and an absolute expiry, nothing else."""

@@ -1,7 +1,7 @@
 """Which backends there are: the built-in ones, and those that installed packages register.
 
-A package registers its backend by the entry-point group ``openalgo_cache.backends``; the name it chooses is what CACHE_BACKEND
-and ``get_cache(backend=...)`` take.
+A package registers its backend by the entry-point group ``openalgo_cache.backends``; the name it chooses is what
+CACHE_BACKEND and ``get_cache(backend=...)`` take.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def load(name: str) -> type[CacheBackend]:
     """
     place = _BUILT_IN.get(name) or _registered().get(name)
     if place is None:
-        raise ConfigurationError(f"there is no backend {name!r} in this version: use one of {', '.join(sorted(available()))}")
+        raise ConfigurationError(
+            f"there is no backend {name!r} in this version: use one of {', '.join(sorted(available()))}"
+        )
     module, _, attribute = place.partition(":")
     found = getattr(import_module(module), attribute)
     if not (isinstance(found, type) and issubclass(found, CacheBackend)):

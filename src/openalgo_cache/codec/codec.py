@@ -1,8 +1,9 @@
 """The codec of one cache: a value becomes a record and a record a value.
 
-Reading has two forms. :meth:`Codec.decode` verifies a record and returns its value. :meth:`Codec.admit` also returns what of it
-may lie in this process's memory, and how that becomes a value again: ciphertext for an encrypted cache; else the value
-itself where nobody can change it, one flat container that is copied at each read, or the verified bytes.
+Reading has two forms. :meth:`Codec.decode` verifies a record and returns its value. :meth:`Codec.admit` also returns
+what of it may lie in this process's memory, and how that becomes a value again: ciphertext for an encrypted cache;
+else the value itself where nobody can change it, one flat container that is copied at each read, or the verified
+bytes.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Codec:
         """
         body = serializers.dumps(value)
         if len(body) > self._max_value_bytes:
-            raise ValueTooLargeError(f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}")
+            raise ValueTooLargeError(
+                f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}"
+            )
         compressor = compressors.NONE
         if self._compress:
             compressor, body = compressors.compress(body)

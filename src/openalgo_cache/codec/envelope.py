@@ -138,7 +138,9 @@ def parse_head(record: bytes) -> Head:
             magic, version, mode, codec, flags, created_at, expires_at = _PLAIN_HEAD.unpack_from(record)
             key_id, writer, nonce, size = 0, NO_WRITER, NO_NONCE, _PLAIN_HEAD.size
         else:
-            magic, version, mode, codec, flags, created_at, expires_at, key_id, writer, nonce = _SEALED_HEAD.unpack_from(record)
+            magic, version, mode, codec, flags, created_at, expires_at, key_id, writer, nonce = (
+                _SEALED_HEAD.unpack_from(record)
+            )
             size = _SEALED_HEAD.size
         if magic != MAGIC or version != VERSION or mode > MAC or flags & ~_KNOWN_FLAGS:
             raise UnreadableRecordError("not a record of this version")
@@ -154,7 +156,9 @@ def parse_head(record: bytes) -> Head:
 def parse_extras(record: bytes, head: Head) -> Extras:
     """Read the optional fields of a record that :func:`parse_head` accepted."""
     at = _PLAIN_HEAD.size if head.mode == PLAIN else _SEALED_HEAD.size
-    stale_until, epoch, tags = None, None, ()
+    stale_until: float | None = None
+    epoch: bytes | None = None
+    tags: tuple[tuple[bytes, int], ...] = ()
     if head.flags & HAS_STALE_UNTIL:
         (stale_until,) = _DOUBLE.unpack_from(record, at)
         at += _DOUBLE.size

@@ -1,11 +1,12 @@
 """The key ring: the installation's keys, in one private file, created once.
 
-The file (``.cache_key``) is JSON: a random ring id, a secret for blinding keys and for the symbol master, and the sealing
-keys, each with a random id and a state. The ring id and that secret never rotate. The single key that the proposal
-describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key itself.
+The file (``.cache_key``) is JSON: a random ring id, a secret for blinding keys and for the symbol master, and the
+sealing keys, each with a random id and a state. The ring id and that secret never rotate. The single key that the
+proposal describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key
+itself.
 
-Subkeys are derived from a key by HKDF-SHA256 (RFC 5869), one for each purpose and context, so that no key is used for two
-things.
+Subkeys are derived from a key by HKDF-SHA256 (RFC 5869), one for each purpose and context, so that no key is used for
+two things.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class KeyRing:
         if len(active) != 1:
             raise KeyRingError(f"a key ring has one active key, this one has {len(active)}")
         secrets_ = [root, *(key.secret for key in self._keys.values())]
-        if any(len(secret) != _KEY_BYTES for secret in secrets_) or not all(0 < number < 2**32 for number in self._keys):
+        if any(len(secret) != _KEY_BYTES for secret in secrets_) or not all(
+            0 < number < 2**32 for number in self._keys
+        ):
             raise KeyRingError("a key ring holds a key of a wrong size or number")
         self.active: Key = active[0]
 
@@ -112,7 +115,9 @@ class KeyRing:
         except (binascii.Error, ValueError):
             key = b""
         if len(key) != _KEY_BYTES:
-            raise KeyRingError("a single key is 32 bytes as 44 characters of URL-safe base64, as Fernet.generate_key() makes")
+            raise KeyRingError(
+                "a single key is 32 bytes as 44 characters of URL-safe base64, as Fernet.generate_key() makes"
+            )
         number = int.from_bytes(_derive(key, "key id", b"")[:4], "big") or 1
         ring_id = _derive(key, "ring id", b"")[:16].hex()
         return cls(ring_id, _derive(key, "root", b""), [Key(number, ACTIVE, 0.0, key)])
@@ -137,7 +142,7 @@ class KeyRing:
             raise KeyRingError(f"the key ring {path} is not safe to use: {problem}")
         if not content.strip():
             raise KeyRingError(
-                f"the key ring {path} is empty: restore it from a backup, or, if nothing sealed with it is needed, delete it"
+                f"the key ring {path} is empty: restore it from a backup (or delete it if nothing sealed is needed)"
             )
         if len(content.strip()) == _FERNET_LENGTH:
             return cls.of_one(content)

@@ -5,9 +5,9 @@ associates a record with its place, so that it cannot be moved: the context is
 
     ``openalgo-cache/1`` 0x00, then namespace, cache name and stored key, each with its length in two bytes.
 
-Under one key of the ring every writer (a process, per cache) has a subkey of its own, derived from a random writer id that
-travels in the record, so that random 96-bit nonces stay far below 2^32 records a key (NIST SP 800-38D, section 8.3). The
-MAC is GMAC: the same cipher, with the body as associated data and nothing encrypted.
+Under one key of the ring every writer (a process, per cache) has a subkey of its own, derived from a random writer id
+that travels in the record, so that random 96-bit nonces stay far below 2^32 records a key (NIST SP 800-38D, section
+8.3). The MAC is GMAC: the same cipher, with the body as associated data and nothing encrypted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,14 @@ class Seal(Protocol):
     """Makes and verifies the records of one cache."""
 
     def seal(  # noqa: PLR0913  # what the format binds together
-        self, stored: str, body: bytes, codec: int, created_at: float, expires_at: float, extras: Extras = NO_EXTRAS, *,
+        self,
+        stored: str,
+        body: bytes,
+        codec: int,
+        created_at: float,
+        expires_at: float,
+        extras: Extras = NO_EXTRAS,
+        *,
         lease: bool = False,
     ) -> bytes:
         """Return the record of ``body`` for the stored key."""
@@ -65,7 +72,14 @@ class Unsealed:
     __slots__ = ()
 
     def seal(  # noqa: D102, PLR0913  # see Seal
-        self, stored: str, body: bytes, codec: int, created_at: float, expires_at: float, extras: Extras = NO_EXTRAS, *,
+        self,
+        stored: str,
+        body: bytes,
+        codec: int,
+        created_at: float,
+        expires_at: float,
+        extras: Extras = NO_EXTRAS,
+        *,
         lease: bool = False,
     ) -> bytes:
         del stored
@@ -92,7 +106,9 @@ class RingSeal:
 
     __slots__ = ("_accept", "_cache", "_context", "_left", "_mode", "_process", "_ring", "_subkeys", "_writer")
 
-    def __init__(self, ring: KeyRing, namespace: str, cache: str, mode: int, accept: frozenset[int] | None = None) -> None:
+    def __init__(
+        self, ring: KeyRing, namespace: str, cache: str, mode: int, accept: frozenset[int] | None = None
+    ) -> None:
         self._ring = ring
         self._cache = cache.encode()
         self._context = b"openalgo-cache/1\0" + _sized(namespace.encode()) + _sized(self._cache)
@@ -104,7 +120,14 @@ class RingSeal:
         self._left = 0
 
     def seal(  # noqa: D102, PLR0913  # see Seal
-        self, stored: str, body: bytes, codec: int, created_at: float, expires_at: float, extras: Extras = NO_EXTRAS, *,
+        self,
+        stored: str,
+        body: bytes,
+        codec: int,
+        created_at: float,
+        expires_at: float,
+        extras: Extras = NO_EXTRAS,
+        *,
         lease: bool = False,
     ) -> bytes:
         if self._left == 0 or self._process != os.getpid():
@@ -112,7 +135,15 @@ class RingSeal:
         self._left -= 1
         key_id, writer, nonce = self._ring.active.id, self._writer, os.urandom(12)
         head = envelope.pack_head(
-            self._mode, codec, created_at, expires_at, key_id=key_id, writer=writer, nonce=nonce, extras=extras, lease=lease
+            self._mode,
+            codec,
+            created_at,
+            expires_at,
+            key_id=key_id,
+            writer=writer,
+            nonce=nonce,
+            extras=extras,
+            lease=lease,
         )
         cipher = self._subkey(self._mode, key_id, writer)
         associated = self._associated(stored, head)
@@ -135,7 +166,9 @@ class RingSeal:
     def hold(self, stored: str, record: bytes, head: Head) -> Sealed:
         """Return an encrypted record, opened once already, in the form that may lie in memory."""
         start = head.size
-        return Sealed(self._cipher_of(head).decrypt, head.nonce, record[start:], self._associated(stored, record[:start]))
+        return Sealed(
+            self._cipher_of(head).decrypt, head.nonce, record[start:], self._associated(stored, record[:start])
+        )
 
     def _cipher_of(self, head: Head) -> AESGCM:
         if head.mode not in self._accept:

@@ -1,8 +1,9 @@
 """Values to bytes and back, exactly: what goes in comes out equal and of the same type, or ``dumps`` raises.
 
-The format is MessagePack through ormsgpack. Types that MessagePack lacks travel as extension types with a frozen tag (the
-``_TAG_*`` numbers below: never reuse one). The set of types is closed: a record can only ever decode to these, and to
-classes that the application registered itself. Nothing is imported, and nothing is called, on a record's say-so.
+The format is MessagePack through ormsgpack. Types that MessagePack lacks travel as extension types with a frozen tag
+(the ``_TAG_*`` numbers below: never reuse one). The set of types is closed: a record can only ever decode to these,
+and to classes that the application registered itself. Nothing is imported, and nothing is called, on a record's
+say-so.
 
 ormsgpack's own leniency is fenced off: a walk over the value finds what would change its type in silence (bytearray,
 memoryview, subclasses, caller-made extension objects) and turns everything that is not native into an extension.
@@ -135,14 +136,14 @@ def _standard_parts(cls: type) -> tuple[Disassemble, Assemble]:
 
 def _dataclass(cls: type, names: list[str], parts: list[Any]) -> Any:
     # __init__ and __post_init__ would run the application's code on a record's say-so, and may not take every field.
-    one = object.__new__(cls)
+    one: Any = object.__new__(cls)
     for name, part in zip(names, parts, strict=True):
         object.__setattr__(one, name, part)
     return one
 
 
 def _native(value: Any, depth: int) -> Any:
-    """Return ``value`` if MessagePack carries it exactly, else the same with extensions in the places that need them."""
+    """Return ``value`` if MessagePack carries it exactly, else the same with extensions where they are needed."""
     kind = type(value)
     if kind in _ATOMS:
         return value
@@ -281,9 +282,9 @@ def _path_to_surrogate(value: Any) -> str | None:
         return "" if any("\ud800" <= char <= "\udfff" for char in value) else None
     steps: list[tuple[object, Any]] = []
     if isinstance(value, dict):
-        steps = [("<a key>", key) for key in value] + list(value.items())
+        steps = [*(("<a key>", key) for key in value), *value.items()]
     elif isinstance(value, list | tuple | set | frozenset):
-        steps = list(enumerate(value))
+        steps = [*enumerate(value)]
     for where, part in steps:
         if (path := _path_to_surrogate(part)) is not None:
             return _step(where) + path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,7 +26,7 @@ def parts(moment: datetime | time) -> tuple[int, Any]:
     zone = moment.tzinfo
     if zone is None:
         return _NONE, None
-    if zone is timezone.utc:
+    if zone is UTC:
         return _UTC, None
     if type(zone) is timezone:
         offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]  # how pickle and copy see it, too
@@ -48,7 +48,7 @@ def attach(moment: Moment, kind: int, detail: Any) -> Moment:
     if kind == _NONE:
         return moment
     if kind == _UTC:
-        return moment.replace(tzinfo=timezone.utc)
+        return moment.replace(tzinfo=UTC)
     if kind == _OFFSET:
         days, seconds, microseconds, *name = detail
         return moment.replace(tzinfo=timezone(timedelta(days, seconds, microseconds), *name))
@@ -67,7 +67,8 @@ def _attach_pytz(moment: datetime, name: str, offset: float) -> datetime:
         import pytz  # noqa: PLC0415  # only where the application itself uses it
     except ImportError:
         raise UnreadableRecordError("a record uses a pytz time zone, and pytz is not installed here") from None
-    return pytz.timezone(name).fromutc(moment - timedelta(seconds=offset))
+    local: datetime = pytz.timezone(name).fromutc(moment - timedelta(seconds=offset))
+    return local
 
 
 def _is_pytz(zone: tzinfo) -> bool:

@@ -1,20 +1,21 @@
 """The near tier: verified entries in this process, trusted only while the store's change token stands still.
 
-Reading is a peephole in ``Cache.get``: it looks at ``entries``, ``words`` and ``token`` directly, since a call for each would cost
-as much as the rest of the read. Everything that changes the tier is here, under one lock that is held over memory work only.
+Reading is a peephole in ``Cache.get``: it looks at ``entries``, ``words`` and ``token`` directly, since a call for
+each would cost as much as the rest of the read. Everything that changes the tier is here, under one lock that is held
+over memory work only.
 
 An entry is stale in two ways only, and both are excluded:
 
 - Another process or handle wrote. Then the token moved, and nothing in the tier is served until it was emptied.
-- We wrote. Then the token moves too, and the tier may follow it without being emptied, if the move was ours alone. While a write
-  is under way its keys are refused: whoever read the old value just before cannot put it here. Whoever read it before that and
-  comes after holds the token of that time, and is refused for it.
+- We wrote. Then the token moves too, and the tier may follow it without being emptied, if the move was ours alone.
+  While a write is under way its keys are refused: whoever read the old value just before cannot put it here. Whoever
+  read it before that and comes after holds the token of that time, and is refused for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final
 
 from openalgo_cache.eviction import BoundedDict
@@ -54,7 +55,18 @@ class NearTier:
         token: The token that ``entries`` were read under.
     """
 
-    __slots__ = ("_bounded", "_find_token", "_lock", "_max_staleness", "_retired_uses", "_writing", "_writing_all", "entries", "token", "words")
+    __slots__ = (
+        "_bounded",
+        "_find_token",
+        "_lock",
+        "_max_staleness",
+        "_retired_uses",
+        "_writing",
+        "_writing_all",
+        "entries",
+        "token",
+        "words",
+    )
 
     def __init__(self, capacity: int, max_staleness: float, find_token: Callable[[], Sequence[int]]) -> None:
         self._bounded: BoundedDict[NearEntry] = BoundedDict(capacity)
@@ -62,7 +74,7 @@ class NearTier:
         self._lock = make_lock()
         self._max_staleness = max_staleness
         self._retired_uses = 0
-        self._writing: dict[str, int] = {}
+        self._writing: dict[Hashable, int] = {}
         self._writing_all = 0
         self.entries = self._bounded.entries
         self.words: Sequence[int] = _LOST
@@ -80,7 +92,9 @@ class NearTier:
                 self.token = token
         return token
 
-    def fill(self, key: str, held: Any, load: Callable[[Any], Any] | None, now: float, expires_at: float, token: int) -> None:
+    def fill(  # noqa: PLR0913  # what an entry consists of
+        self, key: str, held: Any, load: Callable[[Any], Any] | None, now: float, expires_at: float, token: int
+    ) -> None:
         """Keep an entry that was read after ``begin_fill`` returned ``token``, unless it may be out of date already.
 
         Args:
@@ -96,7 +110,7 @@ class NearTier:
             if token == self.token and not self._writing_all and key not in self._writing:
                 self._retire(gone for _, gone in self._bounded.add(key, entry))
 
-    def begin_write(self, keys: Iterable[str] | None) -> None:
+    def begin_write(self, keys: Iterable[Hashable] | None) -> None:
         """Drop ``keys`` (None: all) and refuse fills of them until ``end_write``."""
         with self._lock:
             if keys is None:
@@ -108,7 +122,7 @@ class NearTier:
                 if (entry := self._bounded.remove(key)) is not None:
                     self._retired_uses += entry.uses
 
-    def end_write(self, keys: Iterable[str] | None) -> None:
+    def end_write(self, keys: Iterable[Hashable] | None) -> None:
         """Take fills of ``keys`` again."""
         with self._lock:
             if keys is None:
@@ -161,11 +175,13 @@ class NoNearTier(NearTier):
         """Return a token that no fill is accepted with."""
         return _NEVER_READ
 
-    def fill(self, key: str, held: Any, load: Callable[[Any], Any] | None, now: float, expires_at: float, token: int) -> None:
+    def fill(  # noqa: PLR0913  # what an entry consists of
+        self, key: str, held: Any, load: Callable[[Any], Any] | None, now: float, expires_at: float, token: int
+    ) -> None:
         """Keep nothing."""
 
-    def begin_write(self, keys: Iterable[str] | None) -> None:
+    def begin_write(self, keys: Iterable[Hashable] | None) -> None:
         """Have nothing to drop."""
 
-    def end_write(self, keys: Iterable[str] | None) -> None:
+    def end_write(self, keys: Iterable[Hashable] | None) -> None:
         """Have nothing to take again."""

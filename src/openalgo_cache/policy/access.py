@@ -1,6 +1,7 @@
 """Who may use which cache: rules of module patterns.
 
-This stops mistakes and plug-ins that play fair. It does not stop hostile code: whatever runs in the process can reach its memory.
+This stops mistakes and plug-ins that play fair. It does not stop hostile code: whatever runs in the process can reach
+its memory.
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ class SQLiteBackend(CacheBackend):
     """Keeps entries in a SQLite file; safe under threads, processes and forks.
 
     Args:
-        path: The file, such as ``db/cache_auth.db``; created when it is first needed.
-        maxsize: The most entries in the file, whichever process adds them; None for no bound.
-        durable: Whether a write is on the disk when it returns (``synchronous=FULL``), and a backup a day is kept.
-        is_intact: Tells whether a record, under its stored key, is as it was written; decides what of a damaged durable file is
+        path: The file, such as ``db/cache_auth.db``; created when it is first needed. maxsize: The most entries in
+        the file, whichever process adds them; None for no bound. durable: Whether a write is on the disk when it
+        returns (``synchronous=FULL``), and a backup a day is kept. is_intact: Tells whether a record, under its
+        stored key, is as it was written; decides what of a damaged durable file is
             newer than its backup. By default every record that can be read is.
         wal: Whether to keep a write-ahead log. Without it there is no change token, and readers wait for writers.
         vacuum_interval: Seconds between giving unused space back to the file system; 0 for never.
@@ -151,7 +151,7 @@ class SQLiteBackend(CacheBackend):
             cursor.execute(schema.CLEAR)
             return count
 
-        return self._write(work)
+        return int(self._write(work))
 
     def size(self) -> int:  # noqa: D102
         now = self._now()
@@ -245,7 +245,7 @@ class SQLiteBackend(CacheBackend):
         if len(rows) < count:
             seen = {row[0] for row in rows}
             rows += [row for row in cursor.execute(schema.WINDOW, ("", count)).fetchall() if row[0] not in seen]
-        self._hand = rows[min(len(rows), count) - 1][0]
+        self._hand = str(rows[min(len(rows), count) - 1][0])
         return rows
 
     def _after_eviction(self, evicted: list[str]) -> None:

@@ -18,6 +18,8 @@ from openalgo_cache import files
 _log = logging.getLogger("openalgo_cache")
 
 _KEPT: Final = 3
+_FORWARDS: Final = "SELECT key, expires_at, created_at, value FROM cache ORDER BY key"
+_BACKWARDS: Final = "SELECT key, expires_at, created_at, value FROM cache ORDER BY key DESC"
 _PUT_BACK: Final = "INSERT OR REPLACE INTO cache (key, expires_at, created_at, value) VALUES (?, ?, ?, ?)"
 
 Row = tuple[str, float | None, float, bytes]
@@ -94,13 +96,15 @@ def _readable_rows(source: Path) -> list[Row]:
     """Return the rows of a file up to the first that cannot be read, from either end."""
     rows: list[Row] = []
     try:
-        connection = apsw.Connection(f"file:{quote(str(source))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        connection = apsw.Connection(
+            f"file:{quote(str(source))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
     except apsw.Error:
         return rows
     try:
-        for order in ("ASC", "DESC"):
+        for order in (_FORWARDS, _BACKWARDS):
             with suppress(apsw.Error):
-                rows.extend(connection.execute(f"SELECT key, expires_at, created_at, value FROM cache ORDER BY key {order}"))
+                rows.extend(connection.execute(order))
                 return rows
     finally:
         connection.close()

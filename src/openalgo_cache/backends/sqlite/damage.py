@@ -1,7 +1,8 @@
 """Damaged files: set aside as a copy, then reset in place.
 
-A file that others have open cannot be replaced by renaming: they would go on writing to the old one, or mix the two. SQLite's own
-reset empties it under all its locks instead (https://sqlite.org/c3ref/c_dbconfig_defensive.html, RESET_DATABASE).
+A file that others have open cannot be replaced by renaming: they would go on writing to the old one, or mix the two.
+SQLite's own reset empties it under all its locks instead (https://sqlite.org/c3ref/c_dbconfig_defensive.html,
+RESET_DATABASE).
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def _copy_aside(path: Path) -> Path | None:
         except FileExistsError:
             continue
         with os.fdopen(target, "wb") as file:
-            # Read through SQLite: closing a descriptor of our own would drop the locks that SQLite holds in this process.
+            # Read through SQLite: closing a descriptor of our own would drop the locks that SQLite holds in this
+            # process.
             source = apsw.VFSFile("", str(path), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE, 0])
             try:
                 size = source.xFileSize()

@@ -1,7 +1,7 @@
 """The change token where the WAL index cannot be looked into: without a log, and on Windows.
 
-``PRAGMA data_version`` changes when another connection commits. It costs a few microseconds a look, and our own writes count as
-another connection's.
+``PRAGMA data_version`` changes when another connection commits. It costs a few microseconds a look, and our own
+writes count as another connection's.
 """
 
 from __future__ import annotations

@@ -16,7 +16,11 @@ _TABLE: Final[tuple[tuple[type[apsw.Error], type[CacheError], str], ...]] = (
     (apsw.FullError, BackendUnavailableError, "the disk is full"),
     (apsw.BusyError, BackendUnavailableError, "another program has it locked"),
     (apsw.LockedError, BackendUnavailableError, "another program has it locked"),
-    (apsw.ReadOnlyError, BackendUnavailableError, "it cannot be written: check the owner and mode of the file and its folder"),
+    (
+        apsw.ReadOnlyError,
+        BackendUnavailableError,
+        "it cannot be written: check the owner and mode of the file and its folder",
+    ),
     (apsw.CantOpenError, BackendUnavailableError, "it cannot be opened: check that its folder exists and is ours"),
     (apsw.PermissionsError, BackendMisconfiguredError, "we may not use it: check its owner and mode"),
     (apsw.AuthError, BackendMisconfiguredError, "we may not use it: check its owner and mode"),

@@ -1,7 +1,7 @@
 """When a key was last read, and how often: collected in memory, flushed in batches to a narrow table of its own file.
 
-Reads never write. A file of its own keeps a flush from counting as a change of the cache, which would empty every process's near
-tier. Losing this file costs nothing but the order of evictions.
+Reads never write. A file of its own keeps a flush from counting as a change of the cache, which would empty every
+process's near tier. Losing this file costs nothing but the order of evictions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tables, the statements, and how a connection is set up.
 
-The proposal's columns are all there: ``accessed_at`` and ``access_count`` live in a narrow table of a second file, so that noting
-a read neither rewrites a value nor counts as a change of the cache. There is no index on ``expires_at`` or ``accessed_at``: each
-would cost every write more than it saves the purge, which walks the table in small steps.
+The proposal's columns are all there: ``accessed_at`` and ``access_count`` live in a narrow table of a second file, so
+that noting a read neither rewrites a value nor counts as a change of the cache. There is no index on ``expires_at``
+or ``accessed_at``: each would cost every write more than it saves the purge, which walks the table in small steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ RECENCY_SCHEMA: Final = (
 
 GET: Final = "SELECT value, expires_at FROM cache WHERE key = ?"
 PUT: Final = """INSERT INTO cache (key, expires_at, created_at, value) VALUES (?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, created_at = excluded.created_at, value = excluded.value"""
+    ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, created_at = excluded.created_at, value =
+    excluded.value"""
 REMOVE: Final = "DELETE FROM cache WHERE key = ? RETURNING expires_at"
 REMOVE_EXPIRED: Final = "DELETE FROM cache WHERE key = ? AND expires_at <= ?"
 CLEAR: Final = "DELETE FROM cache"

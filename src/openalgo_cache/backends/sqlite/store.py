@@ -1,11 +1,12 @@
 """One cache file in this process: its connections, its writer's lock, its change token.
 
-Writers take a lock of the process, then a lock on a file beside the database, and only then SQLite's own. SQLite alone lets
-waiting writers sleep and try again, so that an unlucky one waits for seconds; this way they queue.
+Writers take a lock of the process, then a lock on a file beside the database, and only then SQLite's own. SQLite
+alone lets waiting writers sleep and try again, so that an unlucky one waits for seconds; this way they queue.
 
-A fork closes the connections first and lets both sides open their own afterwards. To leave them to the parent is not enough:
-SQLite keeps one list of open files per process, and a child that inherits it believes that it holds locks which the kernel
-gave to the parent only; when the parent ends, somebody else may then delete the log that the child is writing to.
+A fork closes the connections first and lets both sides open their own afterwards. To leave them to the parent is not
+enough: SQLite keeps one list of open files per process, and a child that inherits it believes that it holds locks
+which the kernel gave to the parent only; when the parent ends, somebody else may then delete the log that the child
+is writing to.
 """
 
 from __future__ import annotations
@@ -41,11 +42,10 @@ class Store:
     """A cache file, shared by every backend of this process that uses it.
 
     Args:
-        path: The file; it and its folder are created when they are first needed, 0600 and 0700.
-        statements: The schema.
-        synchronous: ``NORMAL``; ``FULL`` where a write must be on the disk when it returns; ``OFF`` where it does not matter.
-        wal: Whether to keep a write-ahead log.
-        restore: Fills a file that was reset because it was damaged, inside its first transaction.
+        path: The file; it and its folder are created when they are first needed, 0600 and 0700. statements: The
+        schema. synchronous: ``NORMAL``; ``FULL`` where a write must be on the disk when it returns; ``OFF`` where it
+        does not matter. wal: Whether to keep a write-ahead log. restore: Fills a file that was reset because it was
+        damaged, inside its first transaction.
     """
 
     def __init__(
@@ -132,7 +132,9 @@ class Store:
             self._close(_FORK_PATIENCE)
             self._pool.reopen()
 
-    def _guarded(self, attempt: Callable[[Work[T], TokenListener | None], T], work: Work[T], listener: TokenListener | None) -> T:
+    def _guarded(
+        self, attempt: Callable[[Work[T], TokenListener | None], T], work: Work[T], listener: TokenListener | None
+    ) -> T:
         try:
             try:
                 return attempt(work, listener)
@@ -161,8 +163,7 @@ class Store:
     def _commit(self, work: Work[T], listener: TokenListener | None) -> T:
         cursor = self._writing().cursor
         index = self._index if listener is not None else None
-        if index is not None:
-            before, commits = index.token[0], index.commits()
+        before, commits = (index.token[0], index.commits()) if index is not None else (0, 0)
         cursor.execute("BEGIN IMMEDIATE")
         try:
             result = work(cursor)
@@ -174,8 +175,8 @@ class Store:
             raise
         if index is not None and listener is not None:
             after = index.token[0]
-            # Another program may write without our lock. The second copy of the header is written first: if it counts one
-            # commit only, then the token, read before it, is that of ours.
+            # Another program may write without our lock. The second copy of the header is written first: if it counts
+            # one commit only, then the token, read before it, is that of ours.
             if index.commits() == (commits + 1) & 0xFFFFFFFF:
                 listener.advance(before, after)
         return result

@@ -78,7 +78,7 @@ class Upkeep:
         """Delete what expired: found without a lock, deleted in small transactions, each entry looked at again."""
         expired = self._store.read(lambda cursor: cursor.execute(_EXPIRED, (now,)).fetchall())
         for start in range(0, len(expired), _KEYS_A_STEP):
-            rows = [(key, now) for (key,) in expired[start : start + _KEYS_A_STEP]]
+            rows = [(str(key), now) for (key,) in expired[start : start + _KEYS_A_STEP]]
             self._store.write(lambda cursor, rows=rows: cursor.executemany(schema.REMOVE_EXPIRED, rows))  # type: ignore[misc]
             if self._recency is not None:
                 self._recency.forget(key for key, _ in rows)

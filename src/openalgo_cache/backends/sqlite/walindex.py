@@ -1,11 +1,11 @@
 """The change token: a look into SQLite's WAL index, shared memory that every commit of every process updates.
 
-The index (``-shm``) begins with two copies of a 48-byte header (https://sqlite.org/walformat.html, section 2.3.1): at byte 8 a
-counter that goes up by one with each commit, at byte 40 a checksum over the rest. The checksum is the token, since the counter
-starts again at 0 when the index is recovered after a crash. SQLite writes the second copy first.
+The index (``-shm``) begins with two copies of a 48-byte header (https://sqlite.org/walformat.html, section 2.3.1): at
+byte 8 a counter that goes up by one with each commit, at byte 40 a checksum over the rest. The checksum is the token,
+since the counter starts again at 0 when the index is recovered after a crash. SQLite writes the second copy first.
 
-Closing any descriptor of this file drops the locks that SQLite holds on it in this process, so one map is made per file and
-kept until every connection is closed.
+Closing any descriptor of this file drops the locks that SQLite holds on it in this process, so one map is made per
+file and kept until every connection is closed.
 """
 
 from __future__ import annotations
