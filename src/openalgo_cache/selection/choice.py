@@ -136,8 +136,8 @@ def _find(settings: Settings) -> _Found:
             return _Found(server.name, f"{title} answers at {server.address}")
         why = f"{title} answers at {server.address}, but this version has no {title} backend: using SQLite"
         return _Found("sqlite", why, doubtful=server.configured)
-    if probe.outcome is Outcome.ASKS_FOR_PASSWORD:
-        return _Found("sqlite", f"{there} asks for a password and nobody configured it, so it is not ours")
+    if probe.outcome in {Outcome.ASKS_FOR_PASSWORD, Outcome.REFUSES}:
+        return _Found("sqlite", f"{there} {probe.detail}; nobody configured it, so it is not ours")
     if probe.outcome is Outcome.ABSENT and not server.configured:
         return _Found("sqlite", f"no {title} answers at {server.address}")
     return _Found("sqlite", f"{there} {probe.detail}", doubtful=server.configured)
@@ -147,8 +147,7 @@ def _refuse_misconfigured(server: Server, probe: Probe) -> None:
     """Raise where a server that somebody configured refuses us: going on without it would hide the mistake."""
     from openalgo_cache.selection.probe import Outcome  # noqa: PLC0415  # sockets, only needed here
 
-    refused = probe.outcome is Outcome.REFUSES or (probe.outcome is Outcome.ASKS_FOR_PASSWORD and server.configured)
-    if refused:
+    if server.configured and probe.outcome in {Outcome.REFUSES, Outcome.ASKS_FOR_PASSWORD}:
         title = _TITLES[server.name]
         raise BackendMisconfiguredError(
             f"{title} at {server.address} {probe.detail}. "

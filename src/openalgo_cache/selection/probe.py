@@ -59,18 +59,14 @@ def probe_server(server: Server) -> Probe:
     timeout = server.timeout if server.configured else min(server.timeout, UNCONFIGURED_TIMEOUT)
     try:
         connection = _Connection(server, time.monotonic() + timeout)
-    except _EndedError as reply:
-        return reply.probe
+        try:
+            return _converse(connection, server)
+        finally:
+            connection.close()
+    except _EndedError as ended:
+        return ended.probe
     except OSError as error:
-        return Probe(Outcome.ABSENT, f"does not answer ({_reason(error)})")
-    try:
-        return _converse(connection, server)
-    except _EndedError as reply:
-        return reply.probe
-    except OSError as error:
-        return Probe(Outcome.ABSENT, f"does not answer ({_reason(error)})")
-    finally:
-        connection.close()
+        return _explain(error, server)
 
 
 def _converse(connection: _Connection, server: Server) -> Probe:
@@ -117,7 +113,7 @@ class _Connection:
         host, port = server.sentinels.addresses[0] if server.sentinels else (server.host, server.port)
         self._socket = self._connect_host(host, port)
         if context is not None:
-            self._start_tls(context, server, host)
+            self._start_tls(context, host)
 
     def ask(self, command: bytes) -> str:
         """Send ``command`` and return the first line of the reply, without its end."""
@@ -131,8 +127,7 @@ class _Connection:
                 break
             received += chunk
         if not received or received.startswith(_TLS_ALERT):
-            hint = "closes the connection without an answer: it may want TLS, or not want us"
-            raise _EndedError(Outcome.NOT_REDIS, hint)
+            raise ConnectionResetError
         return received.split(b"\n", 1)[0].decode("ascii", "replace").strip()
 
     def close(self) -> None:
@@ -162,22 +157,11 @@ class _Connection:
             raise
         return connection
 
-    def _start_tls(self, context: SSLContext, server: Server, host: str) -> None:
-        import ssl  # noqa: PLC0415  # slow to import, and only needed where TLS is asked for
-
-        prefix = server.name.upper()
+    def _start_tls(self, context: SSLContext, host: str) -> None:
         self._limit()
         try:
             self._socket = context.wrap_socket(self._socket, server_hostname=host)
-        except ssl.SSLCertVerificationError as error:
-            self._socket.close()
-            detail = f"has a certificate that is not accepted ({error.verify_message}): look at {prefix}_TLS_CA"
-            raise _EndedError(Outcome.REFUSES, detail) from error
-        except ssl.SSLError as error:
-            self._socket.close()
-            detail = f"does not agree on TLS ({error.reason}): look at {prefix}_TLS and {prefix}_PORT"
-            raise _EndedError(Outcome.REFUSES, detail) from error
-        except OSError:
+        except BaseException:
             self._socket.close()
             raise
 
@@ -206,8 +190,22 @@ def _tls_context(server: Server) -> SSLContext:
     return context
 
 
-def _reason(error: OSError) -> str:
-    """Return what the system says, in a few words."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return (error.strerror or type(error).__name__).lower()
+def _explain(error: OSError, server: Server) -> Probe:
+    """Say what a failed connection means: nobody there, or somebody who does not want us."""
+    prefix = server.name.upper()
+    if server.tls:
+        import ssl  # noqa: PLC0415  # slow to import, and only needed where TLS is asked for
+
+        if isinstance(error, ssl.SSLCertVerificationError):
+            detail = f"has a certificate that is not accepted ({error.verify_message}): look at {prefix}_TLS_CA"
+            return Probe(Outcome.REFUSES, detail)
+        if isinstance(error, ssl.SSLError):
+            detail = (
+                f"does not agree on TLS ({error.reason}): look at {prefix}_TLS, {prefix}_TLS_CERT and {prefix}_PORT"
+            )
+            return Probe(Outcome.REFUSES, detail)
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        detail = f"closes the connection without an answer: it may want TLS ({prefix}_TLS), or not want us"
+        return Probe(Outcome.REFUSES, detail)
+    reason = "timed out" if isinstance(error, TimeoutError) else (error.strerror or type(error).__name__).lower()
+    return Probe(Outcome.ABSENT, f"does not answer ({reason})")

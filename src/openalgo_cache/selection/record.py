@@ -30,7 +30,7 @@ def read_record(folder: Path) -> str | None:
     """
     try:
         raw = (folder / RECORD_NAME).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DamagedRecordError(f"cannot be read ({error.strerror})") from error
