@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -765,6 +766,23 @@ def test_stale_pages_are_found_and_the_example_is_renewed(
     assert ".env.example" not in capsys.readouterr().err
     assert main(["reference"]) == 0
     assert capsys.readouterr().out.strip() == markdown().strip()
+
+
+def test_the_pages_do_not_promise_what_nothing_does() -> None:
+    """A variable that no other module asks for is marked as having no effect, and one that acts is not.
+
+    Whoever makes one act takes ``not_yet`` from its declaration.
+    """
+    sources = [path for path in (ROOT / "src").rglob("*.py") if "settings" not in path.parts]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    acting_by_rules = {"REDIS_URL", "REDIS_PLAINTEXT_HOSTS"}  # the settings themselves make something of these
+    asked_in_vain = {"SYMBOL_CACHE_TTL"}  # the catalogue passes it on, and the view of the symbols expires nothing
+    for variable in VARIABLES:
+        if variable.twin or variable.name in acting_by_rules | asked_in_vain:
+            continue
+        name = variable.name.lower()
+        asked = rf"\.{name}\b|\bserver\.{name.removeprefix('redis_')}\b"
+        assert bool(re.search(asked, code)) is not bool(variable.not_yet), variable.name
 
 
 def test_the_import_is_light() -> None:

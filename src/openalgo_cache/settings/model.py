@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _NO_EXPIRY = parsers.seconds_or_zero("no expiry")
 _NEVER = parsers.seconds_or_zero("never")
 _FLAG = parsers.FLAG
-_REDIS = "the Redis backend"
-_SESSIONS = "server-side sessions"
-_AUDIT = "the audit log"
+_REDIS = "there is no Redis or Valkey backend"
+_SESSIONS = "there are no server-side sessions"
+_AUDIT = "there is no audit log"
 
 
 class Described(NamedTuple):
@@ -157,7 +157,8 @@ class Settings:
     cache_key_file: Path | None = variable(
         None,
         parsers.PATH,
-        "The key ring. Not set: .cache_key in the folder of the SQLite files, created at first start.",
+        "The key ring, which has to exist. Not set: .cache_key in the folder of the SQLite files, made at first start "
+        "(but not with MULTI_INSTANCE_MODE=true: all instances need the same one).",
     )
     cache_encryption_key: bytes | None = variable(
         None,
@@ -171,7 +172,11 @@ class Settings:
     cache_audit_log_path: Path = variable(Path("db/cache_audit.log"), parsers.PATH, "The audit log.", not_yet=_AUDIT)
 
     cache_stats_enabled: bool = variable(
-        True, _FLAG, "Whether hits, misses and writes are counted.", section="Performance"
+        True,
+        _FLAG,
+        "Whether hits, misses and writes are counted.",
+        section="Performance",
+        not_yet="they are always counted",
     )
     cache_metrics_enabled: bool = variable(False, _FLAG, "Whether hits and misses are logged, at level DEBUG.")
     cache_near_enabled: bool = variable(
@@ -182,15 +187,22 @@ class Settings:
         parsers.seconds(0.001, 86400),
         "How long a copy in this process is used at most before the store is asked again.",
     )
-    symbol_cache_preload: bool = variable(True, _FLAG, "Whether the symbol master is read ahead at start.")
+    symbol_cache_preload: bool = variable(
+        True, _FLAG, "Whether the symbol master is read ahead at start.", not_yet="it is read as it is needed"
+    )
     symbol_cache_refresh_interval: float | None = variable(
-        None, _NEVER, "How often the symbol master is imported again from its last source."
+        None,
+        _NEVER,
+        "How often the symbol master is imported again from its last source.",
+        not_yet="imports are started by hand",
     )
 
     instance_id: str | None = variable(
         None, parsers.LABEL, "This instance, where several share a store.", section="Several instances"
     )
-    instance_name: str = variable("openalgo-default", parsers.TEXT, "This instance's name in logs and reports.")
+    instance_name: str = variable(
+        "openalgo-default", parsers.TEXT, "This instance's name in logs and reports.", not_yet="none of them names it"
+    )
     multi_instance_mode: bool = variable(
         False,
         _FLAG,
@@ -221,7 +233,12 @@ class Settings:
         parsers.seconds_or_zero("until SESSION_EXPIRY_TIME"),
         "Caches auth and feed_token. Only shortens: entries never outlive SESSION_EXPIRY_TIME.",
     )
-    symbol_cache_ttl: float | None = variable(None, _NO_EXPIRY, "Cache symbols, which is replaced as a whole.")
+    symbol_cache_ttl: float | None = variable(
+        None,
+        _NO_EXPIRY,
+        "Cache symbols, which is replaced as a whole.",
+        not_yet="the symbol master stays until the next import",
+    )
     settings_cache_ttl: float | None = variable(3600, _NO_EXPIRY, "Cache settings.")
     broker_cache_ttl: float | None = variable(300, _NO_EXPIRY, "Cache broker.")
     strategy_cache_ttl: float | None = variable(

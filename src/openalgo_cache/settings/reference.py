@@ -99,7 +99,7 @@ def _in_words(variable: Variable, form: str) -> str:
 
 
 def _not_yet(variable: Variable) -> str:
-    return f"Read and checked, but without effect: it is for {variable.not_yet}, which this version does not have."
+    return f"Read and checked, but without effect in this version: {variable.not_yet}."
 
 
 def _comment(text: str) -> list[str]:

@@ -21,7 +21,7 @@ class Variable:
         default: Its value where it is not set.
         help: What it does, in a sentence or two.
         section: The heading that it begins in the reference; empty for the section of the one before.
-        not_yet: What will use it, where nothing does in this version; empty if it acts.
+        not_yet: Why it has no effect in this version; empty if it acts.
         twin: The attribute whose value it takes where it is not set.
         aliases: Other names that are read in its place.
     """
