@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from openalgo_cache.backends.base import CacheBackend as CacheBackend
     from openalgo_cache.backends.base import Entry as Entry
     from openalgo_cache.backends.memory import MemoryBackend as MemoryBackend
+    from openalgo_cache.backends.redis import RedisBackend as RedisBackend
     from openalgo_cache.backends.sqlite import SQLiteBackend as SQLiteBackend
+    from openalgo_cache.backends.valkey import ValkeyBackend as ValkeyBackend
     from openalgo_cache.cache import Cache as Cache
     from openalgo_cache.codec.serializers import register as register
     from openalgo_cache.errors import AccessDeniedError as AccessDeniedError
@@ -63,7 +65,9 @@ _PLACES = {
     "codec.serializers": ("register",),
     "backends.base": ("CacheBackend", "Entry"),
     "backends.memory": ("MemoryBackend",),
+    "backends.redis": ("RedisBackend",),
     "backends.sqlite": ("SQLiteBackend",),
+    "backends.valkey": ("ValkeyBackend",),
     "errors": (
         "AccessDeniedError",
         "BackendMisconfiguredError",
@@ -83,7 +87,8 @@ _PLACES = {
 }
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names} | {"SecureCacheManager": "manager"}
 
-__all__ = sorted(_PLACE_OF)  # noqa: PLE0605  # the same names as above, once
+# ``import *`` must not fail for an extra that is not installed: its backends are asked for by name.
+__all__ = sorted(set(_PLACE_OF) - {"RedisBackend", "ValkeyBackend"})  # noqa: PLE0605  # the same names, once
 
 
 def __getattr__(name: str) -> Any:

@@ -101,26 +101,30 @@ class Cache(Handle):
         return int(self._swallowing(0, self._opened().backend.size))
 
     def stats(self) -> dict[str, Any]:
-        """Return what happened to this cache in this process, and how large it is."""
-        counters, near_hits = self._counters, self._near.hits()
-        hits = counters.hits + near_hits
-        reads = hits + counters.misses
+        """Return how large this cache is, and what happened to it in this process (CACHE_STATS_ENABLED)."""
         stack = self._opened()
-        return {
+        stats: dict[str, Any] = {
             "size": self.size(),
             "backend": stack.backend_name,
             "encrypted": self.policy.sealing is Sealing.ENCRYPTED,
-            "hits": hits,
-            "near_hits": near_hits,
-            "misses": counters.misses,
-            "hit_rate": hits / reads if reads else None,
-            "sets": counters.sets,
-            "deletes": counters.deletes,
-            "evictions": getattr(stack.backend, "evictions", 0),
-            "rejected": counters.rejected,
-            "errors": counters.errors,
-            "near_size": len(self._near),
         }
+        if self._show_counts:
+            counters, near_hits = self._counters, stack.near.hits()
+            hits = counters.hits + near_hits
+            reads = hits + counters.misses
+            stats |= {
+                "hits": hits,
+                "near_hits": near_hits,
+                "near_size": len(stack.near),
+                "misses": counters.misses,
+                "hit_rate": hits / reads if reads else None,
+                "sets": counters.sets,
+                "deletes": counters.deletes,
+                "evictions": getattr(stack.backend, "evictions", 0),
+                "rejected": counters.rejected,
+                "errors": counters.errors,
+            }
+        return stats
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class Handle:
         build: Makes its stack; called at the first use.
         clock: Where the time comes from.
         log_reads: Whether every hit and miss of the store is logged at level DEBUG, without key and value.
+        show_counts: Whether ``stats`` includes what was counted.
     """
 
     __slots__ = (
@@ -107,19 +108,28 @@ class Handle:
         "_near",
         "_now",
         "_outage",
+        "_show_counts",
         "_stack",
         "name",
         "policy",
     )
 
-    def __init__(
-        self, name: str, policy: Policy, build: Callable[[], Stack], clock: Clock, *, log_reads: bool = False
+    def __init__(  # noqa: PLR0913  # what a handle is made of
+        self,
+        name: str,
+        policy: Policy,
+        build: Callable[[], Stack],
+        clock: Clock,
+        *,
+        log_reads: bool = False,
+        show_counts: bool = True,
     ) -> None:
         self.name = name
         self.policy = policy
         self._build = build
         self._now = clock
         self._log_reads = log_reads
+        self._show_counts = show_counts
         self._stack: Stack | None = None
         self._near: NearTier = NoNearTier()
         self._counters = Counters()

@@ -209,7 +209,14 @@ class CacheManager:
             _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, expiry.describe(policy.lifetime))
             return stack
 
-        return Cache(name, policy, build, self._clock, log_reads=self.settings.cache_metrics_enabled)
+        return Cache(
+            name,
+            policy,
+            build,
+            self._clock,
+            log_reads=self.settings.cache_metrics_enabled,
+            show_counts=self.settings.cache_stats_enabled,
+        )
 
     def _symbol_view(self) -> SymbolView:
         from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick

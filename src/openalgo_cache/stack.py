@@ -85,9 +85,11 @@ def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keysp
 
 
 def _near_tier(policy: Policy, backend: CacheBackend, settings: Settings) -> NearTier:
+    # With CACHE_METRICS_ENABLED every read is logged, so every read has to come down here.
     if (
         policy.durability is Durability.STATE
         or not settings.cache_near_enabled
+        or settings.cache_metrics_enabled
         or not isinstance(backend, SupportsChangeToken)
     ):
         return NoNearTier()

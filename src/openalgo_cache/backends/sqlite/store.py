@@ -23,7 +23,7 @@ import apsw
 
 from openalgo_cache import files
 from openalgo_cache.backends.base import TokenListener
-from openalgo_cache.backends.sqlite import damage, schema
+from openalgo_cache.backends.sqlite import damage, schema, walindex
 from openalgo_cache.backends.sqlite.dataversion import DataVersion
 from openalgo_cache.backends.sqlite.errors import DAMAGED, translated
 from openalgo_cache.backends.sqlite.pool import Link, Pool
@@ -58,6 +58,7 @@ class Store:
         restore: Callable[[apsw.Connection, Path], None] | None = None,
     ) -> None:
         self.path = path
+        self._database = Path(os.path.realpath(path))
         self._statements = statements
         self._synchronous = synchronous
         self._wal = wal
@@ -199,6 +200,7 @@ class Store:
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             schema.ensure(self._writing().connection, self._statements)
         self._ready = True
+        walindex.enter(self._database)
 
     def _rebuild(self) -> None:
         """Set a damaged file aside and reset it in place."""
@@ -214,15 +216,15 @@ class Store:
         """Close what is open; under the mutex."""
         for listener in self._listeners:
             listener.lose()
-        self._ready = False
+        was_ready, self._ready = self._ready, False
         all_closed = self._pool.close(patience)
         if self._writer is not None:
             self._writer.connection.close()
             self._writer = None
         if self._version is not None:
             self._version.close()
-        if self._index is not None and all_closed:
-            self._index.close()
+        if was_ready and all_closed:
+            walindex.leave(self._database, self._index)
         self._index = self._version = None
         return all_closed
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final
+
+from openalgo_cache.locks import make_lock
 
 _HEADER: Final = 48
 _CHECKSUM: Final = 5
@@ -51,7 +54,7 @@ class WalIndex:
         return self._counters[_SECOND_COUNTER]
 
     def close(self) -> None:
-        """Let go of the file; only after every connection of this process to the database was closed."""
+        """Let go of the file; only :func:`leave` knows when."""
         os.close(self._descriptor)
         self._counters.release()
         # The token may be in the hands of a reader for another moment; the map goes with its last user.
@@ -60,3 +63,26 @@ class WalIndex:
 
 _kept_open: Final[list[int]] = []
 """Descriptors that could not be used, and must not be closed while connections stand."""
+
+_users: Final[Counter[Path]] = Counter()
+_parked: Final[dict[Path, list[WalIndex]]] = {}
+_lock: Final = make_lock()
+
+
+def enter(database: Path) -> None:
+    """Note that one more store of this process has connections to a database."""
+    with _lock:
+        _users[database] += 1
+
+
+def leave(database: Path, index: WalIndex | None) -> None:
+    """Note that a store has closed its connections; close its index, and others left before, when it was the last."""
+    with _lock:
+        _users[database] -= 1
+        parked = _parked.setdefault(database, [])
+        if index is not None:
+            parked.append(index)
+        if not _users[database]:
+            del _users[database], _parked[database]
+            for one in parked:
+                one.close()
