@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 import time
@@ -143,7 +142,7 @@ def check_private(path: Path, *, allow_root_owner: bool = False) -> str | None:
 
 def _write_temporary(path: Path, data: bytes) -> Path:
     """Write ``data`` to a new 0600 file beside ``path``, flush it to the disk and return its path."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp"
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(temporary, flags, 0o600)
     try:
