@@ -174,9 +174,8 @@ class Settings:
     cache_stats_enabled: bool = variable(
         True,
         _FLAG,
-        "Whether hits, misses and writes are counted.",
+        "Whether the statistics of a cache include what was counted: hits, misses, writes and so on.",
         section="Performance",
-        not_yet="they are always counted",
     )
     cache_metrics_enabled: bool = variable(False, _FLAG, "Whether hits and misses are logged, at level DEBUG.")
     cache_near_enabled: bool = variable(
