@@ -11,7 +11,7 @@ import apsw
 from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenListener
 from openalgo_cache.backends.sqlite import schema, upkeep
 from openalgo_cache.backends.sqlite.backup import Backups, IsIntact
-from openalgo_cache.backends.sqlite.recency import Recency
+from openalgo_cache.backends.sqlite.recency import Recency, recency_file
 from openalgo_cache.backends.sqlite.store import Store
 from openalgo_cache.clock import Clock, system_clock
 
@@ -58,7 +58,7 @@ class SQLiteBackend(CacheBackend):
         synchronous = "FULL" if durable else "NORMAL"
         self._store = Store(self.path, synchronous=synchronous, wal=wal, restore=restore)
         bounded = maxsize is not None
-        self._recency = Recency(self.path.with_name(f"{self.path.stem}-recency{self.path.suffix}")) if bounded else None
+        self._recency = Recency(recency_file(self.path)) if bounded else None
         self._hand = ""
         self._listener: TokenListener | None = None
         self._watchers = 0

@@ -27,6 +27,11 @@ _WHEN: Final = "SELECT accessed_at FROM recency WHERE key = ?"
 _FORGET: Final = "DELETE FROM recency WHERE key = ?"
 
 
+def recency_file(path: Path) -> Path:
+    """Return the recency file of a cache file. The dot in its name keeps it from being another cache's file."""
+    return path.with_name(f"{path.stem}.recency{path.suffix}")
+
+
 class Recency:
     """What was read when, for one cache file.
 
