@@ -22,7 +22,7 @@ CACHE_SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS cache (
         key TEXT PRIMARY KEY, expires_at REAL, created_at REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS counter (entries INTEGER NOT NULL)",
-    "INSERT INTO counter SELECT count(*) FROM cache WHERE NOT EXISTS (SELECT 1 FROM counter)",
+    "INSERT INTO counter SELECT (SELECT count(*) FROM cache) WHERE NOT EXISTS (SELECT 1 FROM counter)",
     "CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON cache BEGIN UPDATE counter SET entries = entries + 1; END",
     "CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON cache BEGIN UPDATE counter SET entries = entries - 1; END",
 )
