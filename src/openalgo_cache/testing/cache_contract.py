@@ -1,0 +1,11 @@
+"""What every cache promises, whatever store it stands on and however it seals: the verbs of ``Cache``."""
+
+from __future__ import annotations
+
+from openalgo_cache.testing.cache_times import CacheTimes
+from openalgo_cache.testing.cache_values import CacheValues
+from openalgo_cache.testing.cache_verbs import CacheVerbs
+
+
+class CacheContract(CacheValues, CacheVerbs, CacheTimes):
+    """A cache on the backend, sealed in every way. Inherit it beside ``BackendContract``."""
