@@ -19,7 +19,7 @@ from openalgo_cache import Cache, CacheManager
 _ENTRIES: Final = 1000
 _READS: Final = 200
 
-_BODY: Final = {"plain": slice(24, None), "signed": slice(72, -16)}
+_BODY: Final = {"plain": slice(24, None), "signed": slice(56, -16)}
 """Where the value lies in a record (see the record format in ``codec/envelope.py``)."""
 
 _TARGETS: Final = (("plain", 1.4), ("signed", 1.6))
@@ -65,11 +65,15 @@ def _statement(manager: CacheManager, kind: str) -> Contender:
     stored = [row[0] for row in cursor.execute("SELECT key FROM cache ORDER BY key")]
     asked = values.asked(stored, _READS)
     body = _BODY[kind]
+    statement = "SELECT value, expires_at FROM cache WHERE key = ?"
     decode = ormsgpack.unpackb
+    row: Any = cursor.execute(statement, (asked[0],)).get
+    if decode(row[0][body]) != values.FLAT:
+        raise RuntimeError("the plain statement does not read what the cache reads")
 
     def read() -> None:
         for key in asked:
-            row: Any = cursor.execute("SELECT value, expires_at FROM cache WHERE key = ?", (key,)).get
+            row: Any = cursor.execute(statement, (key,)).get
             _ = decode(row[0][body])
 
     return read
