@@ -6,17 +6,15 @@ call. Everything else goes down the storeys in the open (``handle.py``), one sma
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
 from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
-from openalgo_cache.codec.codec import Read
 from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.flight import course, fly, fly_async
-from openalgo_cache.handle import DEFAULT, MISSING, Handle, Keep, Put, Remove, Ttl
+from openalgo_cache.handle import DEFAULT, MISSING, Found, Handle, Keep, Put, Remove, Ttl
 from openalgo_cache.keys import Key
 
 T = TypeVar("T")
@@ -75,10 +73,10 @@ class Cache(Handle):
             KeyError: There is no such entry.
         """
         now = self._now()
-        _, read = self._swallowing((None, None), self._look_up_value, key)
-        if read is None:
+        _, found = self._swallowing((None, None), self._look_up_value, key)
+        if found is None:
             raise KeyError(key)
-        return None if read.expires_at == math.inf else read.expires_at - now
+        return None if found.expires_at is None else found.expires_at - now
 
     def keys(self, prefix: str = "") -> Iterator[Key]:
         """Iterate over the keys, in no particular order; only over str keys with ``prefix`` if one is given.
@@ -158,8 +156,8 @@ class Cache(Handle):
         now = self._now()
         expires = self._expiry(ttl, now)
 
-        def decide(read: Read | None) -> Keep | Put:
-            return Put(value, expires, result=True) if read is None else Keep(result=False)
+        def decide(found: Found | None) -> Keep | Put:
+            return Put(value, expires, result=True) if found is None else Keep(result=False)
 
         return bool(self._exchange(key, decide, False))
 
@@ -168,8 +166,8 @@ class Cache(Handle):
         now = self._now()
         expires = self._expiry(ttl, now)
 
-        def decide(read: Read | None) -> Keep | Put:
-            return Keep(result=False) if read is None else Put(read.value, expires, result=True)
+        def decide(found: Found | None) -> Keep | Put:
+            return Keep(result=False) if found is None else Put(found.value, expires, result=True)
 
         return bool(self._exchange(key, decide, False))
 
@@ -185,13 +183,13 @@ class Cache(Handle):
         if type(n) is not int:
             raise UnsupportedValueError(f"incr adds an int, not {type(n).__name__}")
 
-        def decide(read: Read | None) -> Put:
-            if read is None:
+        def decide(found: Found | None) -> Put:
+            if found is None:
                 return Put(n, self._expiry(DEFAULT, self._now()), n)
-            if type(read.value) is not int:
-                raise UnsupportedValueError(f"incr needs an int under the key, and finds {type(read.value).__name__}")
-            total = read.value + n
-            return Put(total, None if read.expires_at == math.inf else read.expires_at, total)
+            if type(found.value) is not int:
+                raise UnsupportedValueError(f"incr needs an int under the key, and finds {type(found.value).__name__}")
+            total = found.value + n
+            return Put(total, found.expires_at, total)
 
         return int(self._exchange(key, decide, n))
 
@@ -202,8 +200,8 @@ class Cache(Handle):
             KeyError: There is no such entry, and no default is given.
         """
 
-        def decide(read: Read | None) -> Keep | Remove:
-            return Keep(MISSING) if read is None else Remove(read.value)
+        def decide(found: Found | None) -> Keep | Remove:
+            return Keep(MISSING) if found is None else Remove(found.value)
 
         value = self._exchange(key, decide, MISSING, deletes=True)
         if value is not MISSING:

@@ -103,7 +103,7 @@ def course(cache: Handle, key: Key, ttl: Ttl) -> Course:
             raise flight.error
         if flight.record is not None:
             stack = cache._opened()
-            return stack.codec.decode(stack.keyspace.stored(key), flight.record).value
+            return stack.codec.decode(stack.keyspace.stored(key), flight.record)[0]
 
 
 def fly(steps: Course, load: Callable[[], T]) -> T:
@@ -155,7 +155,7 @@ def _lead(cache: Handle, key: Key, flight: Flight, ttl: Ttl) -> Course:
         while True:
             found, lease = _reserve(cache, stack, stored)
             if found is not None:
-                return stack.codec.decode(stored, found).value
+                return stack.codec.decode(stored, found)[0]
             if lease is not None or cache._outage:
                 break
             yield pause
@@ -184,7 +184,7 @@ def _reserve(cache: Handle, stack: Stack, stored: str) -> tuple[bytes | None, by
     try:
         payload, read = cache._look_up(stack, stored)
         if read is not None:
-            return (None, None) if read.is_lease else (payload, None)
+            return (None, None) if read[2] else (payload, None)
         reserved = stack.backend.compare_and_set(stored, payload, Entry(lease, now + LEASE_SECONDS))
     except BackendUnavailableError as error:
         cache._failed(error)

@@ -6,8 +6,10 @@ A handle is the only place that may swallow a failure of the store, and each ver
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
@@ -56,7 +58,8 @@ DEFAULT: Final = Sentinel.DEFAULT
 Ttl = Lifetime | Sentinel
 
 
-class Stack(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Stack:
     """What a handle stands on, from the top down (see ``stack.py``)."""
 
     keyspace: Keyspace
@@ -64,6 +67,13 @@ class Stack(NamedTuple):
     codec: Codec
     backend: CacheBackend
     backend_name: str
+
+
+class Found(NamedTuple):
+    """A readable value that an atomic step found, and when it expires (None for never)."""
+
+    value: Any
+    expires_at: float | None
 
 
 class Keep(NamedTuple):
@@ -168,7 +178,7 @@ class Handle:
         stored = stack.keyspace.stored(key)
         near = stack.near
         try:
-            token = near.begin_fill()
+            token = near.begin_fill() if near.keeps else None
             now = self._now()
             entry = stack.backend.get(stored)
         except BackendUnavailableError as error:
@@ -186,25 +196,28 @@ class Handle:
         return value
 
     def _open(  # noqa: PLR0913  # what was looked for, what was found, and when
-        self, stack: Stack, key: Key, stored: str, entry: Entry, token: int, now: float
+        self, stack: Stack, key: Key, stored: str, entry: Entry, token: int | None, now: float
     ) -> Any:
         """Verify an entry and return its value, or MISSING; keep it near where that is allowed."""
+        payload, expires_at = entry
         try:
-            if type(key) is str and not isinstance(stack.near, NoNearTier):
-                read, admitted = stack.codec.admit(stored, entry.payload)
-                if admitted is not None and self._stands(read, entry, now):
-                    stack.near.fill(key, admitted.held, admitted.load, now, read.expires_at, token)
-                    return read.value
-                return MISSING
-            read = stack.codec.decode(stored, entry.payload)
-            return read.value if self._stands(read, entry, now) and not read.is_lease else MISSING
+            if token is None or type(key) is not str:
+                value, sealed_expiry, is_lease = stack.codec.decode(stored, payload)
+                if sealed_expiry > now and not is_lease:
+                    return value
+            else:
+                (value, sealed_expiry, _), admitted = stack.codec.admit(stored, payload)
+                if sealed_expiry > now and admitted is not None:
+                    stack.near.fill(key, admitted.held, admitted.load, now, sealed_expiry, token)
+                    return value
+            _check_expiry(expires_at, sealed_expiry, now)
         except UnreadableRecordError as error:
-            self._unreadable(stack, stored, entry.payload, error)
-            return MISSING
+            self._unreadable(stack, stored, payload, error)
+        return MISSING
 
     def _read_many(self, missing: dict[str, Key]) -> dict[Key, Any]:
         stack = self._opened()
-        token = self._swallowing(0, stack.near.begin_fill)
+        token = self._swallowing(None, stack.near.begin_fill) if stack.near.keeps else None
         now = self._now()
         entries = self._swallowing({}, stack.backend.get_many, missing)
         found = {}
@@ -230,7 +243,7 @@ class Handle:
         while (found := self._swallowing(None, next, scanning, None)) is not None:
             stored, entry = found
             key = stack.keyspace.original(stored)
-            value = self._open(stack, key, stored, entry, -1, self._now())
+            value = self._open(stack, key, stored, entry, None, self._now())
             if value is not MISSING:
                 yield key, value
 
@@ -241,18 +254,22 @@ class Handle:
             return None, None
         try:
             read = stack.codec.decode(stored, entry.payload)
-            return entry.payload, read if self._stands(read, entry, self._now()) else None
+            if read[1] > self._now():
+                return entry.payload, read
+            _check_expiry(entry.expires_at, read[1], self._now())
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, None, error)
-            return entry.payload, None
+        return entry.payload, None
 
-    def _look_up_value(self, key: Key) -> tuple[bytes | None, Read | None]:
+    def _look_up_value(self, key: Key) -> tuple[bytes | None, Found | None]:
         stack = self._opened()
         payload, read = self._look_up(stack, stack.keyspace.stored(key))
-        return payload, None if read is not None and read.is_lease else read
+        if read is None or read[2]:
+            return payload, None
+        return payload, Found(read[0], None if read[1] == math.inf else read[1])
 
     def _exchange(
-        self, key: Key, decide: Callable[[Read | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False
+        self, key: Key, decide: Callable[[Found | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False
     ) -> Any:
         """Take one atomic step on ``key``: look, decide, and act if nobody came between; else look again."""
         stack = self._opened()
@@ -297,14 +314,6 @@ class Handle:
             lifetime = earliest(lifetime, self.policy.limit)
         return expires_at(lifetime, now)
 
-    def _stands(self, read: Read, entry: Entry, now: float) -> bool:
-        """Return whether a record has not expired by its own, sealed, word. Raise if the store claims more."""
-        if read.expires_at > now:
-            return True
-        if entry.expires_at is None or entry.expires_at > read.expires_at + _CLOCK_SLACK:
-            raise ForgedRecordError("a record was kept beyond the expiry that is sealed in it")
-        return False
-
     def _unreadable(self, stack: Stack, stored: str, payload: bytes | None, error: UnreadableRecordError) -> None:
         """Deal with an unreadable record: state raises; elsewhere it is a miss, and goes if it is surely ours."""
         self._counters.rejected += 1
@@ -341,3 +350,9 @@ class Handle:
         _log.warning(
             "cache %s has its store again, after %d failed operations in all", self.name, self._counters.errors
         )
+
+
+def _check_expiry(offered: float | None, sealed: float, now: float) -> None:
+    """Raise if the store still offers an entry that expired by the word that is sealed in it."""
+    if sealed <= now and (offered is None or offered > sealed + _CLOCK_SLACK):
+        raise ForgedRecordError("a record was kept beyond the expiry that is sealed in it")

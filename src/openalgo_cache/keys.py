@@ -33,6 +33,8 @@ from openalgo_cache.errors import BlindedKeysError, ConfigurationError, InvalidK
 Key = str | bytes | int | tuple["Key | None", ...]
 """What a caller may use as a key: str everywhere; bytes, int, bool and tuples of those where a mapping had them."""
 
+_REMEMBERED: Final = 8192
+
 MAX_KEY_BYTES: Final = 512
 """The longest text of a key, in bytes of UTF-8 (before escaping)."""
 
@@ -55,7 +57,7 @@ def check_cache_name(name: str) -> str:
 
 
 class Keyspace:
-    """Builds and reads the stored keys of one cache.
+    """Builds and reads the stored keys of one cache, and remembers some thousands of them.
 
     Args:
         prefix: What every stored key begins with (REDIS_KEY_PREFIX).
@@ -63,7 +65,7 @@ class Keyspace:
         namespace: CACHE_NAMESPACE where it is set; None for the default namespace.
     """
 
-    __slots__ = ("prefix",)
+    __slots__ = ("_known", "prefix")
 
     def __init__(self, prefix: str, cache: str, namespace: str | None = None) -> None:
         for label, what in ((prefix, "REDIS_KEY_PREFIX"), (namespace, "CACHE_NAMESPACE")):
@@ -71,6 +73,7 @@ class Keyspace:
                 raise ConfigurationError(f"{what} is 1 to 64 of the characters A-Z a-z 0-9 _ . -, not {label!r:.80}")
         at = f"@{namespace}" if namespace is not None else ""
         self.prefix = f"{prefix}{at}:{check_cache_name(cache)}:"
+        self._known: dict[str, str] = {}
 
     def stored(self, key: Key) -> str:
         """Return the stored form of ``key``.
@@ -78,6 +81,17 @@ class Keyspace:
         Raises:
             InvalidKeyError: The key's type, length or characters are not allowed.
         """
+        if type(key) is not str:  # 1, True and 1.0 would be one to a dict
+            return self._build(key)
+        stored = self._known.get(key)
+        if stored is None:
+            stored = self._build(key)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = stored
+        return stored
+
+    def _build(self, key: Key) -> str:
         if type(key) is str and _is_plain(key):  # at most 128 characters, so at most 512 bytes
             return self.prefix + key
         return self.prefix + escape(text(key))
@@ -94,6 +108,8 @@ class Keyspace:
 class BlindedKeyspace(Keyspace):
     """The keyspace of a cache whose keys tell too much: it stores a keyed hash (BLAKE2b, RFC 7693) of each.
 
+    The stored form is ``~`` and the hash of the key's text, in URL-safe base64, behind the prefix.
+
     Args:
         prefix: As for Keyspace.
         cache: Likewise.
@@ -107,8 +123,7 @@ class BlindedKeyspace(Keyspace):
         super().__init__(prefix, cache, namespace)
         self._hash = hashlib.blake2b(key=secret, digest_size=24)
 
-    def stored(self, key: Key) -> str:
-        """Return ``~`` and the hash of the key's text, in URL-safe base64, behind the prefix."""
+    def _build(self, key: Key) -> str:
         digest = self._hash.copy()
         digest.update(text(key).encode())
         return f"{self.prefix}~{base64.urlsafe_b64encode(digest.digest()).decode()}"

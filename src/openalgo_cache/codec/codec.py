@@ -15,15 +15,15 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from openalgo_cache.codec import compressors, serializers
-from openalgo_cache.codec.envelope import AEAD, HAS_EPOCH, HAS_TAGS, LEASE, Head
+from openalgo_cache.codec import compressors
+from openalgo_cache.codec.envelope import AEAD, HAS_EPOCH, HAS_TAGS, LEASE, MODE, MSGPACK, Head
 from openalgo_cache.codec.sealing import RingSeal, Seal, Sealed
+from openalgo_cache.codec.serializers import dumps, loads
 from openalgo_cache.errors import UnreadableRecordError, ValueTooLargeError
 
 MAX_VALUE_BYTES: Final = 1 << 20
 """The largest serialised value that a cache takes by default."""
 
-_MSGPACK: Final = 1
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _IMMUTABLE: Final = _ATOMS | {datetime, date, time, timedelta, Decimal, UUID}
 _COPIES: Final[dict[type, Callable[[Any], Any]]] = {dict: dict.copy, list: list.copy, set: set.copy}
@@ -31,18 +31,12 @@ _COPIES: Final[dict[type, Callable[[Any], Any]]] = {dict: dict.copy, list: list.
 Load = Callable[[Any], Any]
 
 
-class Read(NamedTuple):
-    """A verified record.
+Read = tuple[Any, float, bool]
+"""A verified record: its value, when it expires by the word that is sealed in it (seconds since the epoch, infinity for
+never), and whether it is a lease, which has no value.
 
-    Attributes:
-        value: The value; of a lease, nothing.
-        expires_at: Seconds since the epoch, infinity for never: what the seal vouches for, whatever the store says.
-        is_lease: Whether the record only reserves the key for a loader.
-    """
-
-    value: Any
-    expires_at: float
-    is_lease: bool
+No named tuple: making one would cost every read as much as finding the key.
+"""
 
 
 class Admitted(NamedTuple):
@@ -81,7 +75,7 @@ class Codec:
             UnsupportedValueError: The value would not come back the same.
             ValueTooLargeError: The value is larger than the cache allows.
         """
-        body = serializers.dumps(value)
+        body = dumps(value)
         if len(body) > self._max_value_bytes:
             raise ValueTooLargeError(
                 f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}"
@@ -89,11 +83,11 @@ class Codec:
         compressor = compressors.NONE
         if self._compress:
             compressor, body = compressors.compress(body)
-        return self._seal.seal(stored, body, _MSGPACK | compressor << 4, now, _finite(expires_at))
+        return self._seal.seal(stored, body, MSGPACK | compressor << 4, now, _finite(expires_at))
 
     def encode_lease(self, stored: str, now: float, expires_at: float) -> bytes:
         """Return a record that reserves a key for a loader until ``expires_at``."""
-        return self._seal.seal(stored, b"", _MSGPACK, now, expires_at, lease=True)
+        return self._seal.seal(stored, b"", MSGPACK, now, expires_at, lease=True)
 
     def decode(self, stored: str, record: bytes) -> Read:
         """Verify a record and return what it holds.
@@ -101,12 +95,12 @@ class Codec:
         Raises:
             UnreadableRecordError: It cannot be verified or read; as ForgedRecordError if it names a key that we hold.
         """
-        head, body = self._seal.open(stored, record)
-        if head.flags:
+        body, expires_at, head = self._seal.open(stored, record)
+        if head is not None:
             if head.flags & LEASE:
-                return Read(None, head.expires_at, is_lease=True)
-            _refuse_what_we_cannot_judge(head)
-        return Read(serializers.loads(self._inflate(head, body)), head.expires_at, is_lease=False)
+                return None, expires_at, True
+            body = self._body(head, body)
+        return loads(body), expires_at, False
 
     def verifies(self, stored: str, record: bytes) -> bool:
         """Return whether a record is as it was written, under this key."""
@@ -118,45 +112,39 @@ class Codec:
 
     def admit(self, stored: str, record: bytes) -> tuple[Read, Admitted | None]:
         """Do as :meth:`decode` does, and return what may lie in memory as well (nothing for a lease)."""
-        head, body = self._seal.open(stored, record)
-        if head.flags:
+        body, expires_at, head = self._seal.open(stored, record)
+        if head is not None:
             if head.flags & LEASE:
-                return Read(None, head.expires_at, is_lease=True), None
-            _refuse_what_we_cannot_judge(head)
-        plain = self._inflate(head, body)
-        value = serializers.loads(plain)
-        read = Read(value, head.expires_at, is_lease=False)
-        if head.mode == AEAD:
+                return (None, expires_at, True), None
+            body = self._body(head, body)
+        read = loads(body), expires_at, False
+        if record[MODE] == AEAD:
             assert isinstance(self._seal, RingSeal)  # noqa: S101  # for the type checker: only a ring opens such records
-            return read, Admitted(self._seal.hold(stored, record, head), _load_sealed)
-        return _admit_plain(read, plain)
+            return read, Admitted(self._seal.hold(stored, record), _load_sealed)
+        return _admit_plain(read, body)
 
-    def _inflate(self, head: Head, body: bytes) -> bytes:
-        if head.codec == _MSGPACK:
-            return body
-        if head.codec & 0x0F != _MSGPACK:
+    def _body(self, head: Head, body: bytes) -> bytes:
+        """Return a verified body as the serialiser wrote it."""
+        if head.flags & (HAS_EPOCH | HAS_TAGS):
+            raise UnreadableRecordError("a record depends on tags or an epoch, which this version does not check")
+        if head.codec & 0x0F != MSGPACK:
             raise UnreadableRecordError("a record uses a serialiser that this version does not know")
         return compressors.decompress(head.codec >> 4, body, self._max_value_bytes)
 
 
 def _admit_plain(read: Read, body: bytes) -> tuple[Read, Admitted]:
-    value = read.value
+    value, expires_at, is_lease = read
     kind = type(value)
     if kind in _IMMUTABLE:
         return read, Admitted(value, None)
     copy = _COPIES.get(kind)
     if copy is not None and {*map(type, value.values() if kind is dict else value)} <= _IMMUTABLE:
-        return read._replace(value=copy(value)), Admitted(value, copy)
-    return read, Admitted(body, serializers.loads)
+        return (copy(value), expires_at, is_lease), Admitted(value, copy)
+    return read, Admitted(body, loads)
 
 
 def _load_sealed(held: Sealed) -> Any:
-    return serializers.loads(held.decrypt(held.nonce, held.ciphertext, held.associated))
-
-
-def _refuse_what_we_cannot_judge(head: Head) -> None:
-    if head.flags & (HAS_EPOCH | HAS_TAGS):
-        raise UnreadableRecordError("a record depends on tags or an epoch, which this version does not check")
+    return loads(held.decrypt(held.nonce, held.ciphertext, held.associated))
 
 
 def _finite(expires_at: float | None) -> float:

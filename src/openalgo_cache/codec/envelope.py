@@ -32,7 +32,11 @@ from typing import Final, NamedTuple
 from openalgo_cache.errors import UnreadableRecordError
 
 MAGIC: Final = b"OAC"
+USUAL_START: Final = 8
 VERSION: Final = 1
+
+MSGPACK: Final = 1
+"""The serialiser, in the low four bits of the codec; with nothing above them the body is not compressed."""
 
 PLAIN: Final = 0
 AEAD: Final = 1
@@ -49,6 +53,9 @@ _PLAIN_HEAD: Final = struct.Struct(">3sBBBHdd")
 _SEALED_HEAD: Final = struct.Struct(">3sBBBHddI16s12s")
 _DOUBLE: Final = struct.Struct(">d")
 _TAG_ENTRY: Final = struct.Struct(">16sQ")
+MODE: Final = 4
+EXPIRES_AT: Final = 16
+PLAIN_BODY: Final = slice(_PLAIN_HEAD.size, None)
 NO_WRITER: Final = bytes(16)
 NO_NONCE: Final = bytes(12)
 
@@ -94,6 +101,14 @@ class Extras(NamedTuple):
 
 
 NO_EXTRAS: Final = Extras()
+
+
+def usual_start(mode: int, codec: int) -> bytes:
+    """Return the first eight bytes of records of a mode and codec that have neither optional fields nor a lease's flag.
+
+    Nearly all records begin so; whoever compares them knows the layout without taking the head apart.
+    """
+    return _PLAIN_HEAD.pack(MAGIC, VERSION, mode, codec, 0, 0.0, 0.0)[:USUAL_START]
 
 
 def pack_head(  # noqa: PLR0913  # one argument a field of the frozen format
@@ -148,7 +163,7 @@ def parse_head(record: bytes) -> Head:
             size = _end_of_extras(record, flags, size)
     except (struct.error, IndexError):
         raise UnreadableRecordError("a record is cut short") from None
-    if math.isnan(created_at) or math.isnan(expires_at) or size > len(record):
+    if math.isnan(expires_at) or size > len(record):
         raise UnreadableRecordError("a record is malformed")
     return Head(mode, codec, flags, created_at, expires_at, key_id, writer, nonce, size)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -21,14 +22,36 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from openalgo_cache.codec import envelope
-from openalgo_cache.codec.envelope import AEAD, MAC, NO_EXTRAS, PLAIN, Extras, Head
+from openalgo_cache.codec.envelope import (
+    AEAD,
+    EXPIRES_AT,
+    MAC,
+    MSGPACK,
+    NO_EXTRAS,
+    PLAIN,
+    PLAIN_BODY,
+    USUAL_START,
+    Extras,
+    Head,
+)
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.errors import UnreadableRecordError
 
 _RECORDS_PER_WRITER: Final = 2**31
 _REMEMBERED_SUBKEYS: Final = 512
+_REMEMBERED_PLACES: Final = 8192
 _PURPOSES: Final = {AEAD: "encrypt", MAC: "sign"}
 _TAG_BYTES: Final = 16
+_HEAD: Final = struct.Struct(">8s8xd20s12s")
+"""The fixed part of a sealed head: its first eight bytes, then expiry, key and writer id, nonce."""
+_TAG: Final = slice(-_TAG_BYTES, None)
+_BEFORE_TAG: Final = slice(None, -_TAG_BYTES)
+_SEALED_HEAD: Final = slice(None, _HEAD.size)
+_SIGNED_BODY: Final = slice(_HEAD.size, -_TAG_BYTES)
+_CIPHERTEXT: Final = slice(_HEAD.size, None)
+_DOUBLE: Final = struct.Struct(">d")
+_FORGED: Final = "a record fails verification: damaged, moved, or made up"
+_USUAL_PLAIN: Final = envelope.usual_start(PLAIN, MSGPACK)
 
 
 class ForgedRecordError(UnreadableRecordError):
@@ -42,6 +65,12 @@ class Sealed(NamedTuple):
     nonce: bytes
     ciphertext: bytes
     associated: bytes
+
+
+Opened = tuple[bytes, float, Head | None]
+"""A verified record: its body, the moment at which it expires (infinity for never), and its head, or None in place of a
+head that says what nearly all say: MessagePack, not compressed, no optional field, no lease.
+"""
 
 
 class Seal(Protocol):
@@ -61,8 +90,8 @@ class Seal(Protocol):
         """Return the record of ``body`` for the stored key."""
         ...
 
-    def open(self, stored: str, record: bytes) -> tuple[Head, bytes]:
-        """Verify a record and return its head and body; raise UnreadableRecordError."""
+    def open(self, stored: str, record: bytes) -> Opened:
+        """Verify a record and return what it holds; raise UnreadableRecordError."""
         ...
 
 
@@ -85,12 +114,16 @@ class Unsealed:
         del stored
         return envelope.pack_head(PLAIN, codec, created_at, expires_at, extras=extras, lease=lease) + body
 
-    def open(self, stored: str, record: bytes) -> tuple[Head, bytes]:  # noqa: D102  # see Seal
+    def open(self, stored: str, record: bytes) -> Opened:  # noqa: D102  # see Seal
         del stored
+        if record[:USUAL_START] == _USUAL_PLAIN and len(record) > PLAIN_BODY.start:
+            (expires_at,) = _DOUBLE.unpack_from(record, EXPIRES_AT)
+            if expires_at > 0:  # and so a number
+                return record[PLAIN_BODY], expires_at, None
         head = envelope.parse_head(record)
         if head.mode != PLAIN:
             raise UnreadableRecordError("a sealed record in a plain cache")
-        return head, record[head.size :]
+        return record[head.size :], head.expires_at, head
 
 
 class RingSeal:
@@ -104,7 +137,20 @@ class RingSeal:
         accept: The modes that are opened; by default only ``mode``.
     """
 
-    __slots__ = ("_accept", "_cache", "_context", "_left", "_mode", "_process", "_ring", "_subkeys", "_writer")
+    __slots__ = (
+        "_cache",
+        "_context",
+        "_left",
+        "_mode",
+        "_places",
+        "_process",
+        "_ring",
+        "_signs",
+        "_subkeys",
+        "_usual",
+        "_usual_ciphers",
+        "_writer",
+    )
 
     def __init__(
         self, ring: KeyRing, namespace: str, cache: str, mode: int, accept: frozenset[int] | None = None
@@ -113,8 +159,11 @@ class RingSeal:
         self._cache = cache.encode()
         self._context = b"openalgo-cache/1\0" + _sized(namespace.encode()) + _sized(self._cache)
         self._mode = mode
-        self._accept = accept or frozenset({mode})
-        self._subkeys: dict[tuple[int, int, bytes], AESGCM] = {}
+        self._subkeys: dict[int, dict[bytes, AESGCM]] = {accepted: {} for accepted in accept or {mode}}
+        self._signs = mode == MAC
+        self._usual = envelope.usual_start(mode, MSGPACK)
+        self._usual_ciphers = self._subkeys[mode]
+        self._places: dict[str, bytes] = {}
         self._writer = b""
         self._process = -1
         self._left = 0
@@ -151,42 +200,69 @@ class RingSeal:
             return head + cipher.encrypt(nonce, body, associated)
         return head + body + cipher.encrypt(nonce, b"", associated + body)
 
-    def open(self, stored: str, record: bytes) -> tuple[Head, bytes]:  # noqa: D102  # see Seal
-        head = envelope.parse_head(record)
-        cipher = self._cipher_of(head)
+    def open(self, stored: str, record: bytes) -> Opened:  # noqa: D102  # see Seal
         try:
-            if head.mode == AEAD:
-                start = head.size
-                return head, cipher.decrypt(head.nonce, record[start:], self._associated(stored, record[:start]))
-            cipher.decrypt(head.nonce, record[-_TAG_BYTES:], self._associated(stored, record[:-_TAG_BYTES]))
+            start, expires_at, sealer, nonce = _HEAD.unpack_from(record)
+        except struct.error:
+            raise UnreadableRecordError("a record is cut short") from None
+        if start != self._usual or (cipher := self._usual_ciphers.get(sealer)) is None:
+            return self._open_by_its_head(stored, record)
+        place = self._places.get(stored) or self._place(stored)
+        try:
+            if self._signs:
+                cipher.decrypt(nonce, record[_TAG], place + record[_BEFORE_TAG])
+                return record[_SIGNED_BODY], expires_at, None
+            return cipher.decrypt(nonce, record[_CIPHERTEXT], place + record[_SEALED_HEAD]), expires_at, None
         except InvalidTag:
-            raise ForgedRecordError("a record fails verification: damaged, moved, or made up") from None
-        return head, record[head.size : -_TAG_BYTES]
+            raise ForgedRecordError(_FORGED) from None
 
-    def hold(self, stored: str, record: bytes, head: Head) -> Sealed:
+    def hold(self, stored: str, record: bytes) -> Sealed:
         """Return an encrypted record, opened once already, in the form that may lie in memory."""
+        head = envelope.parse_head(record)
         start = head.size
         return Sealed(
             self._cipher_of(head).decrypt, head.nonce, record[start:], self._associated(stored, record[:start])
         )
 
+    def _open_by_its_head(self, stored: str, record: bytes) -> Opened:
+        head = envelope.parse_head(record)
+        cipher = self._cipher_of(head)
+        try:
+            if head.mode == AEAD:
+                body = cipher.decrypt(head.nonce, record[head.size :], self._associated(stored, record[: head.size]))
+            else:
+                cipher.decrypt(head.nonce, record[_TAG], self._associated(stored, record[_BEFORE_TAG]))
+                body = record[head.size : -_TAG_BYTES]
+        except InvalidTag:
+            raise ForgedRecordError(_FORGED) from None
+        return body, head.expires_at, head
+
     def _cipher_of(self, head: Head) -> AESGCM:
-        if head.mode not in self._accept:
+        if head.mode not in self._subkeys:
             raise UnreadableRecordError("a record is not sealed in the way this cache demands")
         return self._subkey(head.mode, head.key_id, head.writer)
 
     def _associated(self, stored: str, head: bytes) -> bytes:
-        return self._context + _sized(stored.encode()) + head
+        return self._place(stored) + head
+
+    def _place(self, stored: str) -> bytes:
+        """Return what the associated data of a key's records begin with; remembered, since keys come again."""
+        place = self._context + _sized(stored.encode())
+        if len(self._places) >= _REMEMBERED_PLACES:
+            self._places.clear()
+        self._places[stored] = place
+        return place
 
     def _subkey(self, mode: int, key_id: int, writer: bytes) -> AESGCM:
-        cipher = self._subkeys.get((mode, key_id, writer))
+        ciphers, sealer = self._subkeys[mode], key_id.to_bytes(4, "big") + writer
+        cipher = ciphers.get(sealer)
         if cipher is None:
             if key_id not in self._ring:
                 raise UnreadableRecordError("a record is sealed with a key that is not in the key ring")
             cipher = AESGCM(self._ring.sealing_subkey(key_id, _PURPOSES[mode], self._cache + b"\0" + writer))
-            if len(self._subkeys) >= _REMEMBERED_SUBKEYS:
-                self._subkeys.clear()  # whoever floods the store with writer ids costs time, not memory
-            self._subkeys[mode, key_id, writer] = cipher
+            if len(ciphers) >= _REMEMBERED_SUBKEYS:
+                ciphers.clear()  # whoever floods the store with writer ids costs time, not memory
+            ciphers[sealer] = cipher
         return cipher
 
     def _become_a_new_writer(self) -> None:

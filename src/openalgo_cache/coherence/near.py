@@ -53,6 +53,7 @@ class NearTier:
         entries: The peephole's dict.
         words: Element 0 is the token now.
         token: The token that ``entries`` were read under.
+        keeps: Whether the tier keeps anything at all.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class NearTier:
         "_writing",
         "_writing_all",
         "entries",
+        "keeps",
         "token",
         "words",
     )
@@ -77,6 +79,7 @@ class NearTier:
         self._writing: dict[Hashable, int] = {}
         self._writing_all = 0
         self.entries = self._bounded.entries
+        self.keeps = capacity > 0
         self.words: Sequence[int] = _LOST
         self.token: int = _NEVER_READ
 
@@ -170,15 +173,6 @@ class NoNearTier(NearTier):
 
     def __init__(self) -> None:
         super().__init__(0, math.inf, lambda: _LOST)
-
-    def begin_fill(self) -> int:
-        """Return a token that no fill is accepted with."""
-        return _NEVER_READ
-
-    def fill(  # noqa: PLR0913  # what an entry consists of
-        self, key: str, held: Any, load: Callable[[Any], Any] | None, now: float, expires_at: float, token: int
-    ) -> None:
-        """Keep nothing."""
 
     def begin_write(self, keys: Iterable[Hashable] | None) -> None:
         """Have nothing to drop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,9 @@ from openalgo_cache.clock import Clock, system_clock
 _MOST_EVICTED_AHEAD: Final = 64
 _WINDOW: Final = 4
 """Candidates looked at for each entry that has to leave: the least recent quarter of a stretch of keys goes."""
+
+
+_make = tuple.__new__  # a named tuple without the call of its own constructor, on the path of every read
 
 
 def _all_intact(stored: str, record: bytes) -> bool:
@@ -58,7 +61,9 @@ class SQLiteBackend(CacheBackend):
         synchronous = "FULL" if durable else "NORMAL"
         self._store = Store(self.path, synchronous=synchronous, wal=wal, restore=restore)
         bounded = maxsize is not None
-        self._recency = Recency(recency_file(self.path)) if bounded else None
+        self._recency = Recency(recency_file(self.path), clock) if bounded else None
+        self._note: Callable[[str], object] = self._recency.note if self._recency is not None else len
+        self._idle = self._store.pool.idle
         self._hand = ""
         self._listener: TokenListener | None = None
         self._watchers = 0
@@ -69,7 +74,8 @@ class SQLiteBackend(CacheBackend):
     def create(cls, request: Request) -> SQLiteBackend:  # noqa: D102  # see CacheBackend
         settings = request.settings
         base = settings.sqlite_cache_path
-        at = f"@{request.namespace}" if request.namespace is not None else ""
+        # Namespaces may have dots, which set the files beside a cache's own apart: backups, damaged copies, recency.
+        at = f"@{request.namespace.replace('.', '%2E')}" if request.namespace is not None else ""
         return cls(
             base.with_name(f"{base.name}_{request.cache}{at}.db"),
             request.maxsize,
@@ -81,16 +87,26 @@ class SQLiteBackend(CacheBackend):
         )
 
     def get(self, key: str) -> Entry | None:  # noqa: D102
-        row: Any = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
+        # What Store.read does, without its calls: this is the path of every read that is not near.
+        idle = self._idle
+        try:
+            link = idle.pop()
+        except IndexError:
+            row: Any = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
+        else:
+            try:
+                row = link.execute(schema.GET, (key,)).get
+            except apsw.Error:
+                row = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
+            finally:
+                idle.append(link)
         if row is None:
             return None
-        entry = Entry(*row)
-        now = self._now()
-        if entry.expires_at is not None and entry.expires_at <= now:
+        expires_at = row[1]
+        if expires_at is not None and expires_at <= self._now():
             return None
-        if self._recency is not None:
-            self._recency.note(key, now)
-        return entry
+        self._note(key)
+        return _make(Entry, row)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Entry]:  # noqa: D102
         wanted = list(keys)
@@ -107,9 +123,8 @@ class SQLiteBackend(CacheBackend):
         found = {}
         for key, row in zip(wanted, rows, strict=True):
             if row is not None and (row[1] is None or row[1] > now):
-                found[key] = Entry(*row)
-                if self._recency is not None:
-                    self._recency.note(key, now)
+                found[key] = _make(Entry, row)
+                self._note(key)
         return found
 
     def set(self, key: str, entry: Entry) -> None:  # noqa: D102

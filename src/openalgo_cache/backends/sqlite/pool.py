@@ -19,11 +19,12 @@ _PATIENCE: Final = 10.0
 class Link:
     """A connection with a cursor that is kept, so that its statements stay prepared."""
 
-    __slots__ = ("connection", "cursor")
+    __slots__ = ("connection", "cursor", "execute")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
+        self.execute = self.cursor.execute
 
 
 class Pool:
@@ -31,13 +32,16 @@ class Pool:
 
     Args:
         connect: Opens one.
+
+    Attributes:
+        idle: The connections that are not lent; whoever takes one from here puts it back.
     """
 
-    __slots__ = ("_connect", "_idle", "_lock", "_open", "_shut")
+    __slots__ = ("_connect", "_lock", "_open", "_shut", "idle")
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connect = connect
-        self._idle: list[Link] = []
+        self.idle: list[Link] = []
         self._lock = make_lock()
         self._open = 0
         self._shut = False
@@ -45,13 +49,13 @@ class Pool:
     def take(self) -> Link:
         """Return a connection; give it back with :meth:`give`."""
         try:
-            return self._idle.pop()
+            return self.idle.pop()
         except IndexError:
             return self._take_new()
 
     def give(self, link: Link) -> None:
         """Take a connection back."""
-        self._idle.append(link)
+        self.idle.append(link)
 
     def close(self, patience: float) -> bool:
         """Close every connection, and lend none until :meth:`reopen`.
@@ -67,7 +71,7 @@ class Pool:
         deadline = time.monotonic() + patience
         while self._open:
             try:
-                link = self._idle.pop()
+                link = self.idle.pop()
             except IndexError:
                 if time.monotonic() > deadline:
                     return False
@@ -84,8 +88,8 @@ class Pool:
 
     def forget(self) -> None:
         """Start anew, in a forked child: whatever is left belongs to the parent and is neither used nor closed."""
-        _abandoned.append((self._idle, self._open))
-        self._idle = []
+        _abandoned.append(self.idle.copy())
+        self.idle.clear()
         self._lock = make_lock()
         self._open = 0
         self._shut = False
@@ -98,7 +102,7 @@ class Pool:
                     self._open += 1
                     break
             try:
-                return self._idle.pop()
+                return self.idle.pop()
             except IndexError:
                 if time.monotonic() > deadline:
                     raise BackendUnavailableError("no connection to a cache file became free in time") from None

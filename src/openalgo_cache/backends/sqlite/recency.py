@@ -6,7 +6,8 @@ process's near tier. Losing this file costs nothing but the order of evictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,10 +16,11 @@ import apsw
 
 from openalgo_cache.backends.sqlite import schema
 from openalgo_cache.backends.sqlite.store import Store
+from openalgo_cache.clock import Clock
 from openalgo_cache.errors import CacheError
 
-_FLUSH_AT: Final = 2_000
-"""Keys; beyond it the next read flushes."""
+_MOST_NOTED: Final = 50_000
+"""Reads kept in memory between two flushes; the oldest are forgotten first."""
 
 _NOTE: Final = """INSERT INTO recency (key, accessed_at, access_count) VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET accessed_at = max(accessed_at, excluded.accessed_at),
@@ -37,33 +39,30 @@ class Recency:
 
     Args:
         path: The recency file.
+        clock: Where the time comes from.
+
+    Attributes:
+        note: Notes a read of a key: the queue's own method, since every read calls it.
     """
 
-    __slots__ = ("_gone", "_pending", "_store")
+    __slots__ = ("_gone", "_now", "_reads", "_store", "note")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._store = Store(path, schema.RECENCY_SCHEMA, synchronous="OFF")
-        self._pending: dict[str, tuple[float, int]] = {}
+        self._now = clock
         self._gone: set[str] = set()
-
-    def note(self, key: str, now: float) -> None:
-        """Note a read of ``key``."""
-        pending = self._pending
-        noted = pending.get(key)
-        pending[key] = (now, noted[1] + 1 if noted is not None else 1)
-        if len(pending) >= _FLUSH_AT:
-            self.flush()
+        self._reads: deque[str] = deque(maxlen=_MOST_NOTED)
+        self.note: Callable[[str], None] = self._reads.append
 
     def last_reads(self, keys: Iterable[str]) -> dict[str, float]:
         """Return when those of ``keys`` were last read that were read at all, seconds since the epoch."""
-        pending = self._pending
+        noted = {key: when for key, when, _ in self._summary(list(self._reads))}
         known = {}
 
         def look_up(cursor: apsw.Cursor) -> None:
             for key in keys:
-                if (noted := pending.get(key)) is not None:
-                    known[key] = noted[0]
-                elif (when := cursor.execute(_WHEN, (key,)).get) is not None:
+                when = noted.get(key) or cursor.execute(_WHEN, (key,)).get
+                if when is not None:
                     known[key] = when
 
         with suppress(CacheError):  # without it, entries leave in the order in which they were written
@@ -72,19 +71,17 @@ class Recency:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget keys that left the cache."""
-        for key in keys:
-            self._pending.pop(key, None)
-            self._gone.add(key)
-        if len(self._gone) >= _FLUSH_AT:
+        self._gone.update(keys)
+        if len(self._gone) >= _MOST_NOTED:
             self.flush()
 
     def flush(self) -> None:
         """Bring what was noted to the file. If that fails, it is forgotten."""
-        pending, self._pending = self._pending, {}
+        reads = [self._reads.popleft() for _ in range(len(self._reads))]
         gone, self._gone = self._gone, set()
-        if not pending and not gone:
+        rows = sorted(row for row in self._summary(reads) if row[0] not in gone)
+        if not rows and not gone:
             return
-        rows = sorted((key, when, count) for key, (when, count) in pending.items())
 
         def work(cursor: apsw.Cursor) -> None:
             cursor.executemany(_FORGET, [(key,) for key in sorted(gone)])
@@ -92,6 +89,13 @@ class Recency:
 
         with suppress(CacheError):
             self._store.write(work)
+
+    def _summary(self, reads: list[str]) -> list[tuple[str, float, int]]:
+        """Return (key, last read at, number of reads); the time is that of now, less a moment for each later read."""
+        counts = Counter(reads)
+        latest = dict(zip(reads, range(-len(reads), 0), strict=True))
+        now = self._now()
+        return [(key, now + at * 1e-6, counts[key]) for key, at in latest.items()]
 
     def close(self) -> None:
         """Flush, and close the file."""

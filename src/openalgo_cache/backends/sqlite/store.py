@@ -63,7 +63,7 @@ class Store:
         self._synchronous = synchronous
         self._wal = wal
         self._restore = restore
-        self._pool = Pool(self._connect)
+        self.pool = Pool(self._connect)
         self._mutex = make_lock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
         self._writer: Link | None = None
@@ -131,7 +131,7 @@ class Store:
         """Close every connection. The store opens again when it is used again."""
         with self._mutex:
             self._close(_FORK_PATIENCE)
-            self._pool.reopen()
+            self.pool.reopen()
 
     def _guarded(
         self, attempt: Callable[[Work[T], TokenListener | None], T], work: Work[T], listener: TokenListener | None
@@ -149,11 +149,11 @@ class Store:
         if not self._ready:
             with self._mutex:
                 self._prepare()
-        link = self._pool.take()
+        link = self.pool.take()
         try:
             return work(link.cursor)
         finally:
-            self._pool.give(link)
+            self.pool.give(link)
 
     def _write(self, work: Work[T], listener: TokenListener | None) -> T:
         with self._mutex:
@@ -210,14 +210,14 @@ class Store:
                 with self._file_lock:
                     self.damages += damage.rebuild(self.path, self._statements, self._restore)
             finally:
-                self._pool.reopen()
+                self.pool.reopen()
 
     def _close(self, patience: float) -> bool:
         """Close what is open; under the mutex."""
         for listener in self._listeners:
             listener.lose()
         was_ready, self._ready = self._ready, False
-        all_closed = self._pool.close(patience)
+        all_closed = self.pool.close(patience)
         if self._writer is not None:
             self._writer.connection.close()
             self._writer = None
@@ -240,9 +240,9 @@ class Store:
         """Let this side of a fork open its own connections."""
         if child:
             self._mutex = make_lock()
-            self._pool.forget()
+            self.pool.forget()
         else:
-            self._pool.reopen()
+            self.pool.reopen()
             self._mutex.release()
 
 
