@@ -1,0 +1,328 @@
+"""Flask sessions that live in a cache: sealed in the store, and only a random number in the cookie.
+
+    from flask import Flask
+    from openalgo_cache.integrations.sessions import CacheSessions
+
+    app = Flask(__name__)
+    CacheSessions(app)
+
+A session is one record of the cache ``sessions``: encrypted, under a keyed hash of the number in the cookie. So neither
+the store nor a copy of it leads to a session that can be used, and a planted record is not believed. The record is read
+when the session is first asked for anything, and exists only once something was put in: visitors who never logged in
+have none.
+
+Requests that run at once each write the fields that they changed into whatever the others left there. If two of
+them changed the same field in different ways, the later one is refused (409), except for lists that both appended to.
+A session that was ended meanwhile stays ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import flask
+from flask.sessions import SessionInterface, SessionMixin
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
+
+from openalgo_cache.clock import Clock, system_clock
+from openalgo_cache.codec.serializers import dumps, loads
+from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError, UnsupportedValueError
+from openalgo_cache.expiry import Lifetime, earliest, expires_at, until
+from openalgo_cache.handle import Found, Keep, Put, Remove
+from openalgo_cache.integrations.merge import Fields, SessionConflict, changed, merge
+from openalgo_cache.manager import default_manager
+
+if TYPE_CHECKING:
+    from flask import Flask, Request, Response
+
+    from openalgo_cache.cache import Cache
+    from openalgo_cache.manager import CacheManager
+
+_log = logging.getLogger("openalgo_cache")
+
+_MOST_SESSIONS: Final = 100_000
+_is_id = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
+_GONE_WITH_THE_BODY: Final = (
+    "Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "ETag",
+    "Last-Modified", "Location", "Set-Cookie",
+)  # fmt: skip
+
+
+class Record(TypedDict):
+    """What the cache holds of a session: when it was stored (seconds since the epoch), and what."""
+
+    at: float
+    fields: Fields
+
+
+class SessionStoreUnavailable(ServiceUnavailable):
+    """The store of the sessions does not answer. Not the same as being logged out, so it must not look like that."""
+
+    description = "Sessions cannot be read or kept at the moment. You are still logged in: try again shortly."
+
+
+class CachedSession(SessionMixin):
+    """One visitor's session: a dictionary that is read from the store when it is first used.
+
+    Values may be of any type that a cache can store, and come back as that type. A change inside a value counts as a
+    change; ``modified`` need not be set.
+
+    Args:
+        identity: The number that the visitor's cookie holds; None without a cookie.
+        fetch: Returns the record in the store under a number, or None.
+
+    Attributes:
+        identity: The number under which the session is in the store; None if it is not.
+        written_at: When it was stored, in seconds since the epoch.
+        before: What it held then.
+        renewed: Whether it is to go on under a new number.
+    """
+
+    def __init__(self, identity: str | None, fetch: Callable[[str], Record | None]) -> None:
+        self._fetch = fetch
+        self._values: dict[str, Any] | None = None
+        self.identity = identity
+        self.written_at = 0.0
+        self.before: Fields = {}
+        self.renewed = False
+
+    def renew(self) -> None:
+        """Let the session go on under a new number; the old one leads nowhere from then on."""
+        self.renewed = True
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether this request used the session."""
+        return self._values is not None
+
+    def fields(self) -> Fields:
+        """Return what the session holds now; for what this request did not change, the very bytes that were read.
+
+        Raises:
+            UnsupportedValueError: A value would not come back equal and of the same type.
+        """
+        fields = {}
+        for name, value in self._load().items():
+            try:
+                data = dumps(value)
+            except UnsupportedValueError as error:
+                raise UnsupportedValueError(f"session[{name!r}]: {error}") from None
+            before = self.before.get(name)
+            # The parts of a set have no order that lasts: bytes that were read may be written as others.
+            is_same = before is not None and data in (before, dumps(loads(before)))
+            fields[name] = before if before is not None and is_same else data
+        return fields
+
+    def _load(self) -> dict[str, Any]:
+        if self._values is None:
+            record = None if self.identity is None else self._fetch(self.identity)
+            try:
+                values = {} if record is None else {name: loads(data) for name, data in record["fields"].items()}
+            except UnreadableRecordError as error:  # it holds an instance of a class that is registered no more
+                _log.warning("a session cannot be read, and is left alone: %s", error)
+                record, values = None, {}
+            if record is None:
+                self.identity, self.new = None, True
+            else:
+                self.written_at, self.before = record["at"], record["fields"]
+            self._values = values
+        return self._values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._load()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._load()[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {'used' if self.is_loaded else 'not used'} by this request>"
+
+
+class CacheSessions(SessionInterface):
+    """Keeps the sessions of a Flask application in the cache ``sessions``.
+
+    A session ends when it was not used for PERMANENT_SESSION_LIFETIME (of Flask's configuration), at
+    SESSION_EXPIRY_TIME (of the cache's settings), or when the application empties it. The cookie is HttpOnly,
+    SameSite=Lax unless SESSION_COOKIE_SAMESITE says otherwise, and Secure over TLS; of Flask's other options for
+    cookies the name, domain, path and partitioning are honoured. No SECRET_KEY is needed.
+
+    When the store fails, a request that uses its session is answered with 503: the visitor is not logged out, and does
+    not seem to be.
+
+    Args:
+        app: The application; left out, call :meth:`init_app` later.
+        manager: Where the cache comes from; left out, the manager that ``get_cache`` uses.
+        clock: Where the time comes from; the manager's own.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, *, manager: CacheManager | None = None, clock: Clock = system_clock
+    ) -> None:
+        self._manager = manager
+        self._now = clock
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Make ``app`` keep its sessions here."""
+        app.session_interface = self
+
+    @property
+    def cache(self) -> Cache:
+        """The cache that holds the sessions; opened when it is first used."""
+        manager = self._manager or default_manager()
+        kind = manager.settings.session_type
+        return manager.get_cache(
+            "sessions",
+            ttl=until(manager.settings.session_expiry_time),
+            maxsize=_MOST_SESSIONS,
+            encrypted=True,
+            blinded=True,
+            backend="sqlite" if kind == "filesystem" else kind,
+            on_error="raise",
+        )
+
+    # --- what Flask calls --------------------------------------------------------------------------------------------
+
+    def open_session(self, app: Flask, request: Request) -> CachedSession:
+        """Return the visitor's session, not read yet."""
+        given = request.cookies.get(self.get_cookie_name(app), "")
+        return CachedSession(given if _is_id(given) else None, self._fetch)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Store what the request changed, and give the visitor the cookie that leads to it."""
+        if not isinstance(session, CachedSession):
+            raise TypeError(f"this application's sessions are CachedSession, not {type(session).__name__}")
+        if session.accessed or session.is_loaded:
+            response.vary.add("Cookie")
+        if not session.is_loaded and not session.renewed:
+            return
+        try:
+            self._save(app, session, response)
+        except BackendUnavailableError as error:
+            _log.warning("a session could not be stored: %s", error)
+            _replace(response, app, SessionStoreUnavailable())
+        except SessionConflict as conflict:
+            _replace(response, app, conflict)
+
+    # --- the record --------------------------------------------------------------------------------------------------
+
+    def _fetch(self, identity: str) -> Record | None:
+        try:
+            record: Record | None = self.cache.get(identity)
+        except BackendUnavailableError as error:
+            _log.warning("a session could not be read: %s", error)
+            raise SessionStoreUnavailable from error
+        return record
+
+    def _save(self, app: Flask, session: CachedSession, response: Response) -> None:
+        fields = session.fields()
+        if session.identity is None:
+            self._start(app, session, fields, response)
+        elif not fields:
+            self.cache.delete(session.identity)
+            self._drop_cookie(app, response)
+        elif session.renewed:
+            left = self._exchange(session.identity, lambda there: Remove(merge(session.before, there, fields)))
+            self._start(app, session, changed(session.before, fields) if left is None else left, response)
+        elif fields != session.before:
+            self._put(app, session, response, lambda there: merge(session.before, there, fields))
+        elif self._is_worth_prolonging(app, session):
+            self._put(app, session, response, lambda there: there)
+
+    def _start(self, app: Flask, session: CachedSession, fields: Fields, response: Response) -> None:
+        """Store a session under a new number, which nobody else has ever seen; an empty one is none."""
+        if fields:
+            identity = secrets.token_urlsafe(32)
+            self.cache.set(identity, self._record(fields), self._lifetime(app))
+            self._set_cookie(app, session, identity, response)
+
+    def _put(self, app: Flask, session: CachedSession, response: Response, change: Callable[[Fields], Fields]) -> None:
+        """Store a session anew, for a whole lifetime from now on, unless it was ended meanwhile."""
+        identity, expires = session.identity or "", self._expires_at(app, self._now())
+        kept = self._exchange(identity, lambda there: Put(self._record(change(there)), expires, result=True))
+        if kept and session.permanent:
+            self._set_cookie(app, session, identity, response)
+
+    def _exchange(self, identity: str, decide: Callable[[Fields], Put | Remove]) -> Any:
+        """Take one atomic step on a record; return what it results in, or None if the session was ended meanwhile."""
+
+        def step(found: Found | None) -> Keep | Put | Remove:
+            return Keep(None) if found is None else decide(found.value["fields"])
+
+        return self.cache._exchange(identity, step, None)  # noqa: SLF001  # the verbs that stand on it don't merge
+
+    def _is_worth_prolonging(self, app: Flask, session: CachedSession) -> bool:
+        """Return whether storing it anew gains a tenth of the idle time: so not at every request."""
+        ends, would_end = self._expires_at(app, session.written_at), self._expires_at(app, self._now())
+        return would_end - ends >= app.permanent_session_lifetime.total_seconds() / 10
+
+    def _record(self, fields: Fields) -> Record:
+        return {"at": self._now(), "fields": dict(fields)}
+
+    def _lifetime(self, app: Flask) -> Lifetime:
+        return earliest(app.permanent_session_lifetime, self.cache.policy.lifetime)
+
+    def _expires_at(self, app: Flask, written_at: float) -> float:
+        return expires_at(self._lifetime(app), written_at) or math.inf
+
+    # --- the cookie --------------------------------------------------------------------------------------------------
+
+    def _set_cookie(self, app: Flask, session: CachedSession, identity: str, response: Response) -> None:
+        end = datetime.fromtimestamp(self._expires_at(app, self._now()), UTC) if session.permanent else None
+        response.set_cookie(self.get_cookie_name(app), identity, expires=end, **self._cookie_options(app))
+
+    def _drop_cookie(self, app: Flask, response: Response) -> None:
+        # Only the request that ends a session does this: another one's answer may overtake the cookie of a new login.
+        response.delete_cookie(self.get_cookie_name(app), **self._cookie_options(app))
+
+    def _cookie_options(self, app: Flask) -> dict[str, Any]:
+        return {
+            "httponly": True,
+            "secure": self.get_cookie_secure(app) or flask.request.is_secure,
+            "samesite": self.get_cookie_samesite(app) or "Lax",
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "partitioned": self.get_cookie_partitioned(app),
+        }
+
+
+def renew_session() -> None:
+    """Let the present session go on under a new number; call it whenever a user logs in or gains rights.
+
+    A number that somebody learnt, or planted, before the login is then worth nothing (session fixation).
+
+    Raises:
+        RuntimeError: The application's sessions are not those of this module.
+    """
+    session = flask.session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # a proxy's public method
+    if not isinstance(session, CachedSession):
+        raise RuntimeError("renew_session() needs CacheSessions(app)")  # noqa: TRY004  # nothing was passed
+    session.renew()
+
+
+def _replace(response: Response, app: Flask, error: HTTPException) -> None:
+    """Turn an answer that must not go out into the application's own page for ``error``."""
+    page = app.make_response(app.handle_user_exception(error))
+    response.direct_passthrough = False
+    response.status = page.status
+    response.set_data(page.get_data())
+    response.content_type = page.content_type
+    for name in _GONE_WITH_THE_BODY:
+        response.headers.pop(name, None)
+    response.headers["Cache-Control"] = "no-store"
