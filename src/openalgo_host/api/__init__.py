@@ -1,0 +1,1 @@
+"""Version 1 of the API, as the ``openalgo`` client from PyPI speaks it."""

@@ -1,0 +1,34 @@
+"""What a failed request is answered with: a page, or JSON where the API was called."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
+
+_log = logging.getLogger("openalgo_host")
+
+
+def install(app: Flask) -> None:
+    """Let ``app`` answer every failure in its own style, without a trace of its inside."""
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        if error.response is not None:  # it is an answer already, such as a redirection
+            return make_response(error.response)
+        if request.path.startswith("/api/"):
+            answer = make_response(jsonify(status="error", message=error.description), error.code or 500)
+        else:
+            # The page asks for no session: that it cannot be read may be what failed.
+            answer = make_response(render_template("error.html", error=error), error.code or 500)
+        for name, value in error.get_headers():
+            if name not in {"Content-Type", "Content-Length"}:
+                answer.headers[name] = value
+        return answer
+
+    @app.errorhandler(SQLAlchemyError)
+    def without_database(error: SQLAlchemyError) -> Response:
+        _log.error("the database fails: %s", type(error).__name__)
+        return refuse(ServiceUnavailable("The database does not answer at the moment: try again shortly."))

@@ -1,0 +1,61 @@
+"""How this instance is: for people, and for balancers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, jsonify
+from sqlalchemy.exc import SQLAlchemyError
+
+from openalgo_cache import CacheError
+
+if TYPE_CHECKING:
+    from openalgo_host.host import Host
+
+
+def make_blueprint(host: Host) -> Blueprint:
+    """Make the blueprint of ``/health``, ``/livez`` and ``/readyz``. None of them writes, and none needs a login."""
+    blueprint = Blueprint("health", __name__)
+
+    @blueprint.get("/health")
+    def health() -> tuple[Response, int]:
+        lost, degraded = _lost(host), _degraded(host)
+        answer: dict[str, object] = {"status": "unhealthy" if lost else "degraded" if degraded else "healthy"}
+        if lost or degraded:
+            answer["reason"] = lost or degraded
+        answer["instance"] = host.settings.instance_id or host.settings.instance_name
+        answer["cache_backend"] = host.manager.choice().backend
+        answer["uptime"] = round(host.clock() - host.started_at, 3)
+        return jsonify(answer), 503 if lost else 200
+
+    @blueprint.get("/livez")
+    def livez() -> Response:
+        return jsonify(status="alive")
+
+    @blueprint.get("/readyz")
+    def readyz() -> tuple[Response, int]:
+        is_ready = _lost(host) is None
+        return jsonify(status="ready" if is_ready else "not ready"), 200 if is_ready else 503
+
+    return blueprint
+
+
+def _lost(host: Host) -> str | None:
+    """Return what is lost without which nothing can be served."""
+    try:
+        host.database.check()
+    except SQLAlchemyError:
+        return "database"
+    return None
+
+
+def _degraded(host: Host) -> str | None:
+    """Return what is lost without which some things can be served: a balancer must not remove the instance for it."""
+    try:
+        host.sessions.cache.exists("health")
+    except CacheError:
+        return "cache"
+    try:
+        return None if host.symbols.count() else "symbols"
+    except CacheError:
+        return "symbols"

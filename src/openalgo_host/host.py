@@ -1,0 +1,76 @@
+"""What the host consists of, put together in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openalgo_cache import Cache, CacheManager, Settings
+from openalgo_cache.integrations.sessions import CacheSessions
+from openalgo_host.api_keys import ApiKeys
+from openalgo_host.database import FILE_NAME, Database
+from openalgo_host.users import Users
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openalgo_cache.symbols import SymbolMaster
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The parts of a running host.
+
+    Attributes:
+        settings: The cache's settings; the host's data lie in their cache folder.
+        manager: The caches.
+        database: Users and API keys.
+        users: Who may log in.
+        api_keys: Who may call the API.
+        sessions: Who is logged in.
+        login_attempts: How often each address tried to log in.
+        symbols: The symbol master.
+        clock: Seconds since the epoch.
+        started_at: When the host was put together.
+    """
+
+    settings: Settings
+    manager: CacheManager
+    database: Database
+    users: Users
+    api_keys: ApiKeys
+    sessions: CacheSessions
+    login_attempts: Cache
+    symbols: SymbolMaster
+    clock: Callable[[], float]
+    started_at: float
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Callable[[], float]) -> Host:
+        """Put a host together; makes its folder, key ring and tables where they are missing.
+
+        Raises:
+            KeyRingError: There is no key ring that can be used.
+            OSError: The folder cannot be written.
+        """
+        manager = CacheManager(settings, clock)
+        manager.ring()
+        database = Database(settings.cache_folder / FILE_NAME)
+        database.create()
+        return cls(
+            settings=settings,
+            manager=manager,
+            database=database,
+            users=Users(database),
+            api_keys=ApiKeys(database, manager),
+            sessions=CacheSessions(manager=manager, clock=clock),
+            login_attempts=manager.get_cache("login_attempts", ttl=300, maxsize=10_000, encrypted=True, blinded=True),
+            symbols=manager.symbols(),
+            clock=clock,
+            started_at=clock(),
+        )
+
+    def close(self) -> None:
+        """Let go of every file."""
+        self.manager.close()
+        self.database.close()

@@ -1,0 +1,52 @@
+"""The symbol master: generated, or imported from a file of the user's, at the first start."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openalgo_cache import SymbolImportError
+from openalgo_cache.symbols import generate_master
+from openalgo_host.options import StartError
+from openalgo_host.progress import progress
+
+if TYPE_CHECKING:
+    from openalgo_cache.symbols import SymbolMaster
+
+_log = logging.getLogger("openalgo_host")
+
+
+def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
+    """Fill the symbol master if nothing was ever imported.
+
+    Args:
+        symbols: The master.
+        own: A master contract (CSV) to import; None to generate one.
+
+    Raises:
+        StartError: The file of the user's cannot be imported.
+    """
+    if count := symbols.count():
+        _log.info("Symbol master: %s instruments", f"{count:,}")
+    elif symbols.problem is not None:
+        _log.error("The host starts without symbols: import a master contract with openalgo-cache symbols import FILE")
+    elif own is not None:
+        _log.info("First start: importing the master contract %s", own)
+        _import(symbols, own)
+    else:
+        _log.info("First start: generating a master contract")
+        with tempfile.TemporaryDirectory(prefix="openalgo-host-") as folder:
+            made = Path(folder, "master.csv")
+            generate_master(made)
+            _import(symbols, made)
+
+
+def _import(symbols: SymbolMaster, contract: Path) -> None:
+    try:
+        with progress("Importing symbols") as tell:
+            report = symbols.import_master(contract, progress=tell)
+    except SymbolImportError as error:
+        raise StartError(f"{contract} cannot be imported: {error}") from None
+    _log.info("Symbol master: %s instruments, imported in %.1f s", f"{report.rows:,}", report.seconds)

@@ -1,0 +1,46 @@
+"""What the person who starts the host may choose, besides the settings of the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_HOST: Final = "127.0.0.1"
+_PORT: Final = 5000
+
+
+class StartError(Exception):
+    """The host cannot start; the message says why, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The host's own variables.
+
+    Attributes:
+        host: HOST, the address to serve on.
+        port: PORT, the port to serve on; 0 for any that is free.
+        master: OPENALGO_HOST_MASTER, a master contract (CSV) to import at the first start in place of a generated one.
+    """
+
+    host: str = _HOST
+    port: int = _PORT
+    master: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Options:
+        """Read the variables; an empty one counts as not set.
+
+        Raises:
+            StartError: One of them cannot be used.
+        """
+        given = {name: environ.get(name, "").strip() for name in ("HOST", "PORT", "OPENALGO_HOST_MASTER")}
+        port = given["PORT"] or str(_PORT)
+        if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+            raise StartError(f"PORT={port!r:.40} is not a port: give a number up to 65535, or 0 for any that is free.")
+        master = Path(given["OPENALGO_HOST_MASTER"]).expanduser() if given["OPENALGO_HOST_MASTER"] else None
+        if master is not None and not master.is_file():
+            raise StartError(f"OPENALGO_HOST_MASTER names {master}, and there is no such file: correct the path.")
+        return cls(given["HOST"] or _HOST, int(port), master)
