@@ -1,0 +1,102 @@
+"""Checks of the cache files: SQLite's version, soundness, damaged copies, backups of state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import apsw
+
+from openalgo_cache.backends.sqlite.backup import Backups
+from openalgo_cache.backends.sqlite.inspection import Inspection, inspect
+from openalgo_cache.catalogue import Durability, policy_of
+from openalgo_cache.cli.checks.finding import error, ok, warning
+from openalgo_cache.cli.output import ago, count
+from openalgo_cache.cli.session import Session
+from openalgo_cache.cli.shapes import Check
+from openalgo_cache.errors import CacheError
+
+_CORRUPTS_FROM: Final = (3, 7, 0)
+_MENDED: Final = (3, 51, 3)
+_MENDED_BRANCHES: Final[dict[tuple[int, ...], int]] = {(3, 50): 7, (3, 44): 6}
+_BACKUP_LASTS: Final = 2 * 86_400.0
+_CLOCK_SLACK: Final = 300.0
+"""Seconds by which the clocks of two machines may differ without harm."""
+
+
+def check_sqlite(session: Session) -> Iterator[Check]:
+    """Look at SQLite's version: before 3.51.3 writers and checkpoints that coincide can corrupt a file."""
+    del session
+    written = apsw.sqlite_lib_version()
+    version = tuple(int(part) for part in written.split("."))
+    mended = version >= _MENDED or version[2] >= _MENDED_BRANCHES.get(version[:2], 1 << 30)
+    if mended or version < _CORRUPTS_FROM:
+        yield ok("sqlite", f"SQLite {written}")
+    else:
+        yield error(
+            "sqlite",
+            f"SQLite {written} can corrupt a file when one process writes while another one checkpoints",
+            "Install a newer apsw: pip install --upgrade apsw",
+        )
+
+
+def check_soundness(session: Session) -> Iterator[Check]:
+    """Walk through every cache file; look for times from the future; look at the backups of state."""
+    sound = 0
+    now = session.now()
+    for name in session.caches_on_disk():
+        try:
+            seen = inspect(session.cache_file(name), now, check=True)
+        except CacheError as problem:
+            yield error("cache files", str(problem), "Run as the owner of the file; then look again")
+            continue
+        if seen is None:
+            continue
+        if seen.problems:
+            yield _damaged(session, name, seen)
+            continue
+        sound += 1
+        if seen.newest_at is not None and seen.newest_at > now + _CLOCK_SLACK:
+            yield warning(
+                "clock",
+                f"{name} has an entry that was written {ago(seen.newest_at, now)}",
+                "Set the clock: it was ahead then, or it is behind now",
+            )
+        if seen.entries and policy_of(name, session.settings).durability is Durability.STATE:
+            yield _backup(session, name, now)
+    if sound:
+        yield ok("cache files", f"{count(sound, 'file')} sound")
+
+
+def check_damaged_copies(session: Session) -> Iterator[Check]:
+    """Look for copies of files that were found damaged and rebuilt."""
+    copies = sorted(session.folder.glob("*.damaged-*.db")) if session.folder.is_dir() else []
+    if copies:
+        names = ", ".join(path.name for path in copies)
+        yield warning(
+            "damaged copies",
+            f"files were damaged and rebuilt; what they held is in {names}",
+            "Find out why (the disk, a kill of the machine, a copied file), then delete the copies",
+        )
+
+
+def _damaged(session: Session, name: str, seen: Inspection) -> Check:
+    fix = "The next use sets a copy aside and begins anew; a cache fills itself again"
+    if policy_of(name, session.settings).durability is Durability.STATE:
+        fix = "Copy the folder away first. The next use sets a copy aside and restores what it can from the last backup"
+    return error("cache files", f"{seen.path} {seen.problems[0]}", fix)
+
+
+def _backup(session: Session, name: str, now: float) -> Check:
+    path = session.cache_file(name)
+    backups = Backups(path, lambda _stored, _record: True).existing()
+    fix = "A process that has written to the cache makes one each day; keep the application running, or copy the file"
+    if not backups:
+        return warning("backups", f"{name} holds the only copy of its entries, and has no backup yet", fix)
+    digits = re.findall(r"[0-9]{8}", backups[0].name)[-1]
+    made = datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC).timestamp()
+    if now - made > _BACKUP_LASTS:
+        return warning("backups", f"the last backup of {name} is of {ago(made, now)}", fix)
+    return ok("backups", f"{name} was backed up on {digits[:4]}-{digits[4:6]}-{digits[6:]}")

@@ -1,0 +1,161 @@
+"""What ``stats`` says: what the store knows of each cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openalgo_cache.backends.sqlite.inspection import inspect
+from openalgo_cache.catalogue import Durability, catalogue
+from openalgo_cache.cli.exits import Code
+from openalgo_cache.cli.output import Column, Pen, ago, show, size
+from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session
+from openalgo_cache.cli.shapes import Figures, Stats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NOTE = (
+    "Hits and misses are counted in each process that uses a cache: get_cache_stats() shows them there. Reads that a "
+    "near tier answered are not in the store's figures."
+)
+
+
+def stats(env_file: Path | None, name: str | None, *, as_json: bool) -> Code:
+    """Show what the store knows of one cache, or of all that have something stored.
+
+    Args:
+        env_file: Where the settings are read from.
+        name: The cache; None for all.
+        as_json: Whether to print JSON.
+    """
+    with Session(env_file, as_json=as_json) as session:
+        if name is not None:
+            session.refuse_unreachable(name)
+        backend = session.choice().backend
+        report = Stats(
+            backend=backend,
+            folder=str(session.folder),
+            at=session.now(),
+            caches=_in_files(session, name) if backend == "sqlite" else _in_store(session, name),
+        )
+    show(report, lambda pen: _draw(pen, report, name), as_json=as_json)
+    return Code.NO if name is not None and not report["caches"] else Code.OK
+
+
+def _in_files(session: Session, name: str | None) -> list[Figures]:
+    found = []
+    for cache in session.caches_on_disk() if name is None else [name]:
+        seen = inspect(session.cache_file(cache), session.now())
+        if seen is not None:
+            found.append(
+                Figures(
+                    name=cache,
+                    file=str(seen.path),
+                    entries=seen.entries,
+                    expired=seen.expired,
+                    payload_bytes=seen.payload_bytes,
+                    file_bytes=seen.file_bytes,
+                    journal_bytes=seen.journal_bytes,
+                    unused_bytes=seen.unused_bytes,
+                    oldest_at=seen.oldest_at,
+                    newest_at=seen.newest_at,
+                    keys_read=seen.keys_read,
+                    reads=seen.reads,
+                    last_read_at=seen.last_read_at,
+                    problems=list(seen.problems),
+                )
+            )
+    return found
+
+
+def _in_store(session: Session, name: str | None) -> list[Figures]:
+    """Ask a backend that is no file; it can tell the number of entries."""
+    if session.choice().backend == "memory":
+        raise RefusedError("the caches live in the memory of each process that uses them, where no other can look")
+    names = [
+        cache
+        for cache, policy in catalogue(session.settings).items()
+        if cache != SYMBOLS and policy.durability is not Durability.LOCAL
+    ]
+    found = []
+    for cache in names if name is None else [name]:
+        opened = session.find(cache)
+        entries = 0 if opened is None else opened.size()
+        if entries:
+            found.append(
+                Figures(
+                    name=cache,
+                    file=None,
+                    entries=entries,
+                    expired=None,
+                    payload_bytes=None,
+                    file_bytes=None,
+                    journal_bytes=None,
+                    unused_bytes=None,
+                    oldest_at=None,
+                    newest_at=None,
+                    keys_read=None,
+                    reads=None,
+                    last_read_at=None,
+                    problems=[],
+                )
+            )
+    return found
+
+
+def _draw(pen: Pen, report: Stats, name: str | None) -> None:
+    caches, now = report["caches"], report["at"]
+    if not caches:
+        place = report["folder"] if report["backend"] == "sqlite" else report["backend"]
+        pen.line(f"{'Nothing' if name is None else f'Nothing of {name}'} is stored in {place}.")
+        return
+    if name is not None:
+        pen.facts(_facts(caches[0], now))
+    else:
+        titles = ("entries", "expired", "on disk", "last write", "last read")
+        pen.table(
+            [Column("cache"), *(Column(title, right=True) for title in titles)],
+            [
+                (
+                    cache["name"],
+                    f"{cache['entries']:,}",
+                    _count(cache["expired"]),
+                    _size(None if cache["file_bytes"] is None else cache["file_bytes"] + (cache["journal_bytes"] or 0)),
+                    ago(cache["newest_at"], now),
+                    ago(cache["last_read_at"], now),
+                )
+                for cache in caches
+            ],
+        )
+    for cache in caches:
+        for problem in cache["problems"]:
+            pen.line(f"{cache['name']}: the file {problem}", "red")
+    pen.line()
+    pen.line(_NOTE, "dim")
+
+
+def _facts(cache: Figures, now: float) -> list[tuple[str, str]]:
+    facts = [
+        ("cache", cache["name"]),
+        ("file", cache["file"] or ""),
+        ("entries", f"{cache['entries']:,}"),
+        ("of these expired", _count(cache["expired"])),
+        ("records", _size(cache["payload_bytes"])),
+        ("file size", _size(cache["file_bytes"])),
+        ("of this unused", _size(cache["unused_bytes"])),
+        ("log size", _size(cache["journal_bytes"])),
+        ("oldest entry", ago(cache["oldest_at"], now)),
+        ("newest entry", ago(cache["newest_at"], now)),
+        ("keys read", _count(cache["keys_read"])),
+        ("reads", _count(cache["reads"])),
+        ("last read", ago(cache["last_read_at"], now)),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else size(count)

@@ -1,0 +1,222 @@
+"""What a command stands on: the settings, the backend, and caches that are opened without leaving a trace."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import typer
+
+from openalgo_cache import selection
+from openalgo_cache.backends.base import Request, SupportsScan
+from openalgo_cache.backends.sqlite import SQLiteBackend
+from openalgo_cache.catalogue import Durability, Sealing, catalogue, policy_of
+from openalgo_cache.cli.output import printable
+from openalgo_cache.clock import system_clock
+from openalgo_cache.codec.envelope import AEAD, parse_head
+from openalgo_cache.errors import KeyRingError, UnreadableRecordError
+from openalgo_cache.manager import CacheManager, Options
+from openalgo_cache.settings import SEARCH, Settings, install
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from openalgo_cache.cache import Cache
+
+SYMBOLS: Final = "symbols"
+_MASTER: Final = re.compile(rf"{SYMBOLS}(-[0-9a-f]{{32}})?")
+"""The files of the symbol master, which are no cache's."""
+_SAMPLE: Final = 16
+"""How many records of a cache outside the catalogue are looked at to learn how its application opens it."""
+_log: Final = logging.getLogger("openalgo_cache")
+
+
+class RefusedError(typer.TyperException):
+    """The command line asks for what cannot be done, or not without another option."""
+
+
+class Session:
+    """One run of a command.
+
+    Args:
+        env_file: Where the settings are read from; None for ``.env`` in the current folder.
+        as_json: How the library's warnings are written to standard error.
+        quiet: Whether they are left out, where the command reports them itself.
+
+    Raises:
+        InvalidSettingsError: The settings cannot work.
+    """
+
+    def __init__(self, env_file: Path | None, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.settings = install(Settings.from_environment(dotenv=SEARCH if env_file is None else env_file))
+        self.manager = CacheManager(self.settings)
+        self.now = system_clock
+        self._choice: selection.Choice | None = None
+        self._handler: logging.Handler = logging.NullHandler() if quiet else _Warnings(as_json=as_json)
+
+    def __enter__(self) -> Self:
+        _log.addHandler(self._handler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.manager.close()
+        _log.removeHandler(self._handler)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the cache files."""
+        return self.settings.cache_folder
+
+    def choice(self) -> selection.Choice:
+        """Return which backend the caches have or would get. Nothing is recorded by asking.
+
+        Raises:
+            ConfigurationError: The backend that is asked for does not exist.
+            BackendMisconfiguredError: A configured server refuses us.
+        """
+        if self._choice is None:
+            if self.is_recorded():
+                self._choice = selection.choose_backend(self.settings, self.folder)
+            else:
+                # A first choice is recorded in the folder that it is made for; this one is thrown away.
+                with TemporaryDirectory(prefix="openalgo-cache-") as nowhere:
+                    self._choice = selection.choose_backend(self.settings, Path(nowhere))
+        return self._choice
+
+    def is_recorded(self) -> bool:
+        """Return whether a choice of the backend is recorded."""
+        return (self.folder / selection.RECORD_NAME).exists()
+
+    def has_ring(self) -> bool:
+        """Return whether there is a key ring; none is made by asking."""
+        path = self.manager.ring_path()
+        return path is None or path.exists()
+
+    def cache_file(self, name: str) -> Path:
+        """Return the SQLite file of a cache, which need not be there."""
+        request = Request(
+            cache=name,
+            namespace=self.settings.cache_namespace,
+            prefix="",
+            maxsize=None,
+            durable=False,
+            is_intact=lambda _stored, _record: True,
+            settings=self.settings,
+            clock=self.now,
+        )
+        return SQLiteBackend.create(request).path
+
+    def caches_on_disk(self) -> list[str]:
+        """Return the names of the caches that have a SQLite file in this namespace, sorted."""
+        before, after = self.cache_file("0").name.rsplit("0", 1)
+        shape = re.compile(rf"{re.escape(before)}([a-z0-9_-]{{1,64}}){re.escape(after)}")
+        found = (shape.fullmatch(path.name) for path in self.folder.glob("*.db"))
+        return sorted(match[1] for match in found if match is not None and not _MASTER.fullmatch(match[1]))
+
+    def find(self, name: str, *, encrypted: bool = False, blinded: bool = False) -> Cache | None:
+        """Open a cache that is there; return None if nothing was ever stored in it.
+
+        Args:
+            name: The cache's name.
+            encrypted: Whether its application opens it so in its own code.
+            blinded: Likewise.
+
+        Raises:
+            RefusedError: It cannot be reached from another process, or it is not opened as its records are.
+            KeyRingError: There is no key ring to read it with.
+        """
+        self.refuse_unreachable(name)
+        if self.choice().backend == "sqlite" and not self.cache_file(name).exists():
+            return None
+        self._refuse_without_ring(f"the cache {name!r} cannot be read")
+        return self._opened(name, encrypted=encrypted, blinded=blinded)
+
+    def open(self, name: str, *, encrypted: bool = False, blinded: bool = False) -> Cache:
+        """Open a cache to write to it, as :meth:`find` does; the first makes the key ring and records the backend."""
+        self.refuse_unreachable(name)
+        if self.caches_on_disk():
+            self._refuse_without_ring("nothing in the folder can be read, and a new one would hide that")
+        self._choice = self.manager.choice()
+        return self._opened(name, encrypted=encrypted, blinded=blinded)
+
+    def _opened(self, name: str, *, encrypted: bool, blinded: bool) -> Cache:
+        # Without a bound of its own this process evicts nothing, whatever bound the application has set in its code.
+        options = Options(backend=self.choice().backend, maxsize=None, on_error="raise", blinded=blinded)
+        if encrypted:
+            options["encrypted"] = True
+        cache = self.manager.get_cache(name, **options)
+        if name not in catalogue(self.settings):
+            _hold_to_its_records(cache)
+        return cache
+
+    def refuse_unreachable(self, name: str) -> None:
+        """Raise if a cache cannot be looked into from here.
+
+        Raises:
+            RefusedError: It lives in other processes' memory, or is the symbol master.
+        """
+        if name == SYMBOLS:
+            raise RefusedError("the cache 'symbols' is the symbol master: use 'openalgo-cache symbols'")
+        local = policy_of(name, self.settings).durability is Durability.LOCAL
+        if local or self.choice().backend == "memory":
+            raise RefusedError(
+                f"the cache {name!r} lives in the memory of each process that uses it, where no other process can look"
+            )
+
+    def _refuse_without_ring(self, consequence: str) -> None:
+        if not self.has_ring():
+            raise KeyRingError(
+                f"there is no key ring at {self.manager.ring_path()}, and without it {consequence}: "
+                "restore it from a backup"
+            )
+
+
+class _Warnings(logging.StreamHandler[Any]):
+    """Writes the library's warnings to standard error."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(logging.WARNING)
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if self._as_json:
+            return json.dumps({"warning": {"message": message}})
+        return "\n".join(printable(line) for line in f"warning: {message}".splitlines())
+
+
+def _hold_to_its_records(cache: Cache) -> None:
+    """Refuse to go on with a cache that is opened in another way than its records were written.
+
+    Nothing would be found in it, and what is written would be readable for others, or for nobody.
+    """
+    if not isinstance(cache.backend, SupportsScan):
+        return
+    seen = [_seals(stored, entry.payload) for stored, entry in islice(cache.backend.scan(), _SAMPLE)]
+    seals = [seal for seal in seen if seal is not None]
+    ours = (cache.policy.sealing is Sealing.ENCRYPTED, cache.policy.blinded)
+    if not seals or ours in seals:
+        return
+    encrypted, blinded = seals[0]
+    options = " ".join(["--encrypted"] * encrypted + ["--blinded"] * blinded)
+    raise RefusedError(
+        f"the records of the cache {cache.name!r} are {'encrypted' if encrypted else 'signed'}, with "
+        f"{'blinded' if blinded else 'readable'} keys: " + (f"say {options}" if options else "leave the options out")
+    )
+
+
+def _seals(stored: str, record: bytes) -> tuple[bool, bool] | None:
+    """Return whether a record is encrypted, and whether its key is blinded; None if it is no record."""
+    try:
+        return parse_head(record).mode == AEAD, stored.split(":", 2)[2].startswith("~")
+    except UnreadableRecordError:
+        return None

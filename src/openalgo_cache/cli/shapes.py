@@ -1,0 +1,170 @@
+"""The shapes of what ``--json`` prints. They only grow: a field is never renamed, and never changes its type.
+
+The texts beside the fields are the reference in docs/cli.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypedDict
+
+
+class Choice(TypedDict):
+    """The backend."""
+
+    name: Annotated[str | None, "the backend that caches have, or would get; null if none can be chosen"]
+    why: Annotated[str, "the reason, or what is wrong"]
+    source: Annotated[str | None, "what decided: a variable, `recorded`, or `automatic`"]
+    recorded: Annotated[bool, "whether a choice is recorded beside the key ring"]
+
+
+class Ring(TypedDict):
+    """The key ring; never its keys."""
+
+    path: Annotated[str | None, "its file; null where the key is in CACHE_ENCRYPTION_KEY"]
+    exists: Annotated[bool, "whether it is there; it is made when it is first needed"]
+    id: Annotated[str | None, "its random id"]
+    fingerprint: Annotated[str | None, "the same on two machines that hold the same ring"]
+    active_key: Annotated[int | None, "the id of the key that seals new records"]
+    problem: Annotated[str | None, "why it cannot be used"]
+
+
+class Setting(TypedDict):
+    """One variable."""
+
+    variable: Annotated[str, "its name"]
+    value: Annotated[str, "its value; `(hidden)` for secrets"]
+    source: Annotated[str, "`environment`, `.env` or `default`"]
+
+
+class Policy(TypedDict):
+    """One cache of the catalogue."""
+
+    name: Annotated[str, "its name"]
+    lifetime: Annotated[str, "of entries that are set without one, in words"]
+    maxsize: Annotated[int | None, "the most entries; null for no bound"]
+    sealing: Annotated[str, "`plain`, `signed` or `encrypted`"]
+    blinded_keys: Annotated[bool, "whether the store has keyed hashes in place of keys"]
+    durability: Annotated[str, "`cache`, `local`, `state` or `snapshot`"]
+
+
+class Info(TypedDict):
+    """What `info` prints."""
+
+    version: Annotated[str, "of openalgo-cache"]
+    env_file: Annotated[str | None, "the file that settings were read from"]
+    folder: Annotated[str, "of the cache files, the key ring and the record of the backend"]
+    folder_exists: Annotated[bool, "whether it is there"]
+    backend: Annotated[Choice, "the backend"]
+    key_ring: Annotated[Ring, "the key ring"]
+    caches: Annotated[list[Policy], "the catalogue"]
+    settings: Annotated[list[Setting], "every variable, in the order of the reference"]
+
+
+class Figures(TypedDict):
+    """What the store knows of one cache. Times are seconds since the epoch."""
+
+    name: Annotated[str, "the cache's name"]
+    file: Annotated[str | None, "its SQLite file; null on other backends, where only `entries` is known"]
+    entries: Annotated[int, "those past their expiry that wait for the purge included"]
+    expired: Annotated[int | None, "how many those are"]
+    payload_bytes: Annotated[int | None, "the size of all records"]
+    file_bytes: Annotated[int | None, "the size of the file"]
+    journal_bytes: Annotated[int | None, "the size of the log beside it"]
+    unused_bytes: Annotated[int | None, "space in the file that is free"]
+    oldest_at: Annotated[float | None, "when the oldest entry was written"]
+    newest_at: Annotated[float | None, "when the newest was"]
+    keys_read: Annotated[int | None, "how many keys were ever read, as far as it is on the disk yet"]
+    reads: Annotated[int | None, "how often, without what the near tiers answered"]
+    last_read_at: Annotated[float | None, "when the last time was"]
+    problems: Annotated[list[str], "what is damaged"]
+
+
+class Stats(TypedDict):
+    """What `stats` prints."""
+
+    backend: Annotated[str, "the backend"]
+    folder: Annotated[str, "of the cache files"]
+    at: Annotated[float, "when it was looked"]
+    caches: Annotated[list[Figures], "those that have something stored; with NAME that one, or none"]
+
+
+class Got(TypedDict):
+    """What `get` prints."""
+
+    cache: Annotated[str, "the cache's name"]
+    key: Annotated[str, "the key, as `keys` writes it; of a cache with blinded keys the stored hash"]
+    found: Annotated[bool, "whether there is such an entry; all below is null if not"]
+    type: Annotated[str | None, "the value's type in Python"]
+    size: Annotated[int | None, "characters of a str, bytes of bytes, items of a container; else null"]
+    expires_at: Annotated[float | None, "seconds since the epoch; null for never"]
+    value: Annotated[Any, "the value, with `--reveal`"]
+    encoding: Annotated[
+        Literal["json", "repr"] | None, "`json`: `value` is the value itself; `repr`: it is how Python writes it"
+    ]
+
+
+class Stored(TypedDict):
+    """What `set` prints."""
+
+    cache: Annotated[str, "the cache's name"]
+    key: Annotated[str, "as for `get`"]
+    expires_at: Annotated[float | None, "seconds since the epoch; null for never"]
+
+
+class Deleted(TypedDict):
+    """What `delete` prints."""
+
+    cache: Annotated[str, "the cache's name"]
+    asked: Annotated[int, "how many keys were given"]
+    deleted: Annotated[int, "how many of them were there"]
+
+
+class Listed(TypedDict):
+    """One key."""
+
+    key: Annotated[str, "the key, as `--typed-key` reads it"]
+    type: Annotated[str, "its type in Python"]
+
+
+class Keys(TypedDict):
+    """What `keys` prints."""
+
+    cache: Annotated[str, "the cache's name"]
+    keys: Annotated[list[Listed], "the keys, in no particular order"]
+    more: Annotated[bool, "whether there are more than `--limit`"]
+    unreadable: Annotated[int, "entries that cannot be verified, which applications take for absent"]
+
+
+class Cleared(TypedDict):
+    """What `clear` prints."""
+
+    cache: Annotated[str, "the cache's name"]
+    cleared: Annotated[int, "how many entries there were"]
+
+
+class Used(TypedDict):
+    """What `use` prints."""
+
+    backend: Annotated[str, "what is recorded now"]
+    previous: Annotated[str | None, "what was recorded before"]
+    record: Annotated[str, "the file that it is recorded in"]
+    in_effect: Annotated[bool, "whether the record decides; if not, `decided_by` does"]
+    decided_by: Annotated[str, "`recorded`, or the variable that decides in its place"]
+    left_behind: Annotated[dict[str, int], "entries that stay in the SQLite files, by cache"]
+
+
+class Check(TypedDict):
+    """One thing that was looked at."""
+
+    check: Annotated[str, "its name"]
+    status: Annotated[Literal["ok", "warning", "error"], "how it is"]
+    what: Annotated[str, "what was found"]
+    fix: Annotated[str | None, "what to do about it"]
+
+
+class Diagnosis(TypedDict):
+    """What `doctor` prints."""
+
+    errors: Annotated[int, "how many checks found one"]
+    warnings: Annotated[int, "likewise"]
+    checks: Annotated[list[Check], "every check, the worst first"]
