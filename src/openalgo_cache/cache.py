@@ -40,8 +40,9 @@ class Cache(Handle):
         near = self._near
         try:
             entry = near.entries.get(key)  # type: ignore[arg-type]  # other keys than str are not in there
-        except TypeError:  # not hashable: the store's keyspace says so properly
-            entry = None
+        except TypeError:  # not hashable: the keyspace says so properly
+            self._opened().keyspace.stored(key)
+            raise
         if entry is not None and near.words[0] == near.token and entry.filled_at <= self._now() < entry.until:
             entry.uses += 1
             load = entry.load

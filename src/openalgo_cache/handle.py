@@ -175,8 +175,8 @@ class Handle:
 
     def _read(self, key: Key, default: Any) -> Any:
         stack = self._stack or self._opened()
-        stored = stack.keyspace.stored(key)
-        near = stack.near
+        keyspace, near = stack.keyspace, stack.near
+        stored = keyspace.known.get(key) or keyspace.stored(key)  # type: ignore[arg-type]  # any may be asked for
         try:
             token = near.begin_fill() if near.keeps else None
             now = self._now()
@@ -199,7 +199,7 @@ class Handle:
         self, stack: Stack, key: Key, stored: str, entry: Entry, token: int | None, now: float
     ) -> Any:
         """Verify an entry and return its value, or MISSING; keep it near where that is allowed."""
-        payload, expires_at = entry
+        payload = entry.payload
         try:
             if token is None or type(key) is not str:
                 value, sealed_expiry, is_lease = stack.codec.decode(stored, payload)
@@ -210,7 +210,7 @@ class Handle:
                 if sealed_expiry > now and admitted is not None:
                     stack.near.fill(key, admitted.held, admitted.load, now, sealed_expiry, token)
                     return value
-            _check_expiry(expires_at, sealed_expiry, now)
+            _check_expiry(entry.expires_at, sealed_expiry, now)
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, payload, error)
         return MISSING

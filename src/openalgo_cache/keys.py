@@ -63,9 +63,13 @@ class Keyspace:
         prefix: What every stored key begins with (REDIS_KEY_PREFIX).
         cache: The cache's name.
         namespace: CACHE_NAMESPACE where it is set; None for the default namespace.
+
+    Attributes:
+        prefix: What every stored key of the cache begins with.
+        known: The stored forms of str keys that were asked for lately.
     """
 
-    __slots__ = ("_known", "prefix")
+    __slots__ = ("known", "prefix")
 
     def __init__(self, prefix: str, cache: str, namespace: str | None = None) -> None:
         for label, what in ((prefix, "REDIS_KEY_PREFIX"), (namespace, "CACHE_NAMESPACE")):
@@ -73,7 +77,7 @@ class Keyspace:
                 raise ConfigurationError(f"{what} is 1 to 64 of the characters A-Z a-z 0-9 _ . -, not {label!r:.80}")
         at = f"@{namespace}" if namespace is not None else ""
         self.prefix = f"{prefix}{at}:{check_cache_name(cache)}:"
-        self._known: dict[str, str] = {}
+        self.known: dict[str, str] = {}
 
     def stored(self, key: Key) -> str:
         """Return the stored form of ``key``.
@@ -83,12 +87,12 @@ class Keyspace:
         """
         if type(key) is not str:  # 1, True and 1.0 would be one to a dict
             return self._build(key)
-        stored = self._known.get(key)
+        stored = self.known.get(key)
         if stored is None:
             stored = self._build(key)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[key] = stored
+            if len(self.known) >= _REMEMBERED:
+                self.known.clear()
+            self.known[key] = stored
         return stored
 
     def _build(self, key: Key) -> str:

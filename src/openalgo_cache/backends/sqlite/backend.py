@@ -12,6 +12,7 @@ from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenList
 from openalgo_cache.backends.sqlite import schema, upkeep
 from openalgo_cache.backends.sqlite.backup import Backups, IsIntact
 from openalgo_cache.backends.sqlite.recency import Recency, recency_file
+from openalgo_cache.backends.sqlite.schema import GET
 from openalgo_cache.backends.sqlite.store import Store
 from openalgo_cache.clock import Clock, system_clock
 
@@ -95,7 +96,7 @@ class SQLiteBackend(CacheBackend):
             row: Any = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
         else:
             try:
-                row = link.execute(schema.GET, (key,)).get
+                row = link.execute(GET, (key,)).get
             except apsw.Error:
                 row = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
             finally:

@@ -54,7 +54,9 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
         wal: Whether to keep a write-ahead log.
     """
     # Each connection is used by one thread at a time, so SQLite need not see to it with mutexes of its own.
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX)
+    connection = apsw.Connection(
+        str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=16
+    )
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
