@@ -44,9 +44,12 @@ class Until:
         """Return the first such moment strictly after ``now``, across midnight and changes of the clocks."""
         today = datetime.fromtimestamp(now, self.zone).date()
         for days in range(3):
-            moment = datetime.combine(today + timedelta(days=days), self.at, self.zone).timestamp()
-            if moment > now:
-                return moment
+            moment = datetime.combine(today + timedelta(days=days), self.at, self.zone)
+            if (first := moment.timestamp()) > now:
+                return first
+            # Later than the first only where the clocks go back, and show the time a second time.
+            if (second := moment.replace(fold=1).timestamp()) > now:
+                return second
         raise AssertionError("a day without a tomorrow")  # pragma: no cover
 
     def __str__(self) -> str:

@@ -60,6 +60,7 @@ class NearTier:
         "_bounded",
         "_find_token",
         "_lock",
+        "_losses",
         "_max_staleness",
         "_retired_uses",
         "_writing",
@@ -74,6 +75,7 @@ class NearTier:
         self._bounded: BoundedDict[NearEntry] = BoundedDict(capacity)
         self._find_token = find_token
         self._lock = make_lock()
+        self._losses = 0
         self._max_staleness = max_staleness
         self._retired_uses = 0
         self._writing: dict[Hashable, int] = {}
@@ -85,14 +87,19 @@ class NearTier:
 
     def begin_fill(self) -> int:
         """Return the token that an entry, read from now on, is dated by; empty the tier if it moved."""
+        if self.words is _LOST:
+            # Without the lock: the search takes the store's, under which the store calls advance() and lose().
+            losses, words = self._losses, self._find_token()
+            with self._lock:
+                if self._losses == losses:
+                    self.words = words
         token = self.words[0]
         if token != self.token:
             with self._lock:
-                if self.words is _LOST:
-                    self.words = self._find_token()
                 token = self.words[0]
-                self._empty()
-                self.token = token
+                if self.words is not _LOST:
+                    self._empty()
+                    self.token = token
         return token
 
     def fill(  # noqa: PLR0913  # what an entry consists of
@@ -146,6 +153,7 @@ class NearTier:
     def lose(self) -> None:
         """Trust nothing until the token was found again (see TokenListener)."""
         with self._lock:
+            self._losses += 1
             self.words = _LOST
             self._empty()
             self.token = _NEVER_READ
