@@ -1,0 +1,114 @@
+"""Finding instruments by what identifies them, with the last ones found held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from openalgo_cache.symbols.model import Instrument
+from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST
+from openalgo_cache.symbols.tier import Tier
+from openalgo_cache.symbols.version import MasterVersion
+
+HELD: Final = 8_192
+"""How many instruments a process holds: about 5 MB."""
+
+_SAME_TOKEN: Final = 1_000
+
+
+class Lookup(NamedTuple):
+    """A way to look up.
+
+    Attributes:
+        column: What is looked for, beside the exchange.
+        field: The same as a field of :class:`Instrument`.
+        sql: The query.
+    """
+
+    column: str
+    field: int
+    sql: str
+
+
+def _lookup(column: str) -> Lookup:
+    # Of several, which only tokens and brokers' symbols can be, the one with the shortest symbol.
+    where = f"WHERE i.{column} = ? AND s.exchange = ? ORDER BY i.id LIMIT 1"
+    sql = f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} {where}"  # noqa: S608  # constants
+    return Lookup(column, Instrument._fields.index(column), sql)
+
+
+BY_SYMBOL: Final = _lookup("symbol")
+BY_BRSYMBOL: Final = _lookup("brsymbol")
+BY_TOKEN: Final = _lookup("token")
+_EXCHANGE: Final = Instrument._fields.index("exchange")
+_TOKEN: Final = Instrument._fields.index("token")
+_ALL_BY_TOKEN: Final = (
+    f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} WHERE i.token = ? ORDER BY i.id LIMIT {_SAME_TOKEN}"  # noqa: S608  # constants
+)
+
+
+class Lookups:
+    """Looks up in one version.
+
+    Args:
+        version: Where to look.
+    """
+
+    __slots__ = ("_held", "version")
+
+    def __init__(self, version: MasterVersion) -> None:
+        self.version = version
+        self._held: Tier[Instrument] = Tier(HELD)
+
+    def held(self) -> int:
+        """Return how many instruments are held in memory."""
+        return len(self._held)
+
+    def find(self, lookup: Lookup, text: str, exchange: str) -> Instrument | None:
+        """Return the instrument, or None.
+
+        Raises:
+            TypeError: ``text`` or ``exchange`` is no text.
+        """
+        instrument = self._held.get((lookup.column, text, exchange))
+        if instrument is None:
+            instrument = self._hold(lookup, self.version.first(lookup.sql, _texts(text, exchange)), text, exchange)
+        return instrument
+
+    def find_many(self, lookup: Lookup, pairs: Iterable[tuple[str, str]]) -> list[Instrument | None]:
+        """Return an instrument or None for each pair of text and exchange, in the same order.
+
+        Raises:
+            TypeError: A text or an exchange is no text.
+        """
+        get, column = self._held.get, lookup.column
+        wanted = list(pairs)
+        found = [get((column, text, exchange)) for text, exchange in wanted]
+        missing = [place for place, instrument in enumerate(found) if instrument is None]
+        read = self.version.first_of_each(lookup.sql, [_texts(*wanted[place]) for place in missing])
+        for place, instrument in zip(missing, read, strict=True):
+            found[place] = self._hold(lookup, instrument, *wanted[place])
+        return found
+
+    def _hold(self, lookup: Lookup, instrument: Instrument | None, text: str, exchange: str) -> Instrument | None:
+        """Hold an instrument that was read, and return it, if it is the one that was asked for."""
+        if instrument is None:
+            return None
+        own_text, own_exchange = instrument[lookup.field], instrument[_EXCHANGE]
+        if own_text != text or own_exchange != exchange:
+            # An index carries no mark: a forged one may lead to a sound row of something else.
+            return None
+        self._held.keep((lookup.column, own_text, own_exchange), instrument)
+        return instrument
+
+    def all_by_token(self, token: str) -> list[Instrument]:
+        """Return the instruments of all exchanges that have a token."""
+        found = self.version.all(_ALL_BY_TOKEN, _texts(token))
+        return [instrument for instrument in found if instrument[_TOKEN] == token]
+
+
+def _texts(*values: str) -> tuple[str, ...]:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"what is looked up is text, like '2885', not of type {type(value).__name__}")
+    return values

@@ -1,0 +1,298 @@
+"""The symbol master: what every part of an application asks about instruments."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from openalgo_cache.clock import Clock, system_clock
+from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError
+from openalgo_cache.locks import make_lock
+from openalgo_cache.symbols import derivatives
+from openalgo_cache.symbols.filters import Filters
+from openalgo_cache.symbols.importing import ImportReport, Progress, import_master
+from openalgo_cache.symbols.lookups import BY_BRSYMBOL, BY_SYMBOL, BY_TOKEN, Lookup, Lookups
+from openalgo_cache.symbols.masterfiles import MasterFiles
+from openalgo_cache.symbols.model import ChainRow, Instrument
+from openalgo_cache.symbols.search import Search
+from openalgo_cache.symbols.signing import Seal
+from openalgo_cache.symbols.source import Source
+from openalgo_cache.symbols.version import MasterVersion, VersionGoneError
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 1.0
+"""Seconds for which a process may go on with the version it has before it looks at the pointer again."""
+
+_ATTEMPTS: Final = 5
+
+Answer = TypeVar("Answer")
+Pair = tuple[str, str]
+
+
+class SymbolMaster:
+    """Answers from the current version, and imports new ones.
+
+    The file is opened at the first question, not before. Any number of threads and processes may ask while an import
+    runs: each answer comes from one version, all of the old or all of the new, which is seen a second after the switch
+    at the latest (at once by the object that imported it).
+
+    A master that is missing, damaged, or signed with another key ring answers like an empty one, says so in
+    :attr:`problem`, and is logged once; it is never deleted.
+
+    Args:
+        base: The path that the master's files begin with: ``db/cache`` makes ``db/cache_symbols-….db``.
+        seal: Signs and verifies every row; usually the installation's key ring. None for an unsigned master.
+        clock: Tells the time.
+    """
+
+    def __init__(self, base: str | os.PathLike[str], seal: Seal | None = None, clock: Clock = system_clock) -> None:
+        self._files = MasterFiles(base)
+        self._seal = seal
+        self._clock = clock
+        self._lookups: Lookups | None = None
+        self._looked_at = float("-inf")
+        self._lock = make_lock()  # held for as long as opening a file takes
+        self._problem: str | None = None
+
+    # -- one instrument ------------------------------------------------------------------------------------------------
+
+    def by_symbol(self, symbol: str, exchange: str) -> Instrument | None:
+        """Return the instrument that OpenAlgo calls ``symbol`` on an exchange, or None."""
+        return self._find(BY_SYMBOL, symbol, exchange)
+
+    def by_token(self, token: str, exchange: str) -> Instrument | None:
+        """Return the instrument that has the broker's ``token`` on an exchange, or None."""
+        return self._find(BY_TOKEN, token, exchange)
+
+    def by_brsymbol(self, brsymbol: str, exchange: str) -> Instrument | None:
+        """Return the instrument that the broker calls ``brsymbol`` on an exchange, or None."""
+        return self._find(BY_BRSYMBOL, brsymbol, exchange)
+
+    def all_by_token(self, token: str) -> list[Instrument]:
+        """Return the instruments of all exchanges that have ``token``: two exchanges may use the same one."""
+        return self._ask(lambda lookups: lookups.all_by_token(token), [])
+
+    # -- many at once --------------------------------------------------------------------------------------------------
+
+    def many_by_symbol(self, pairs: Iterable[Pair]) -> list[Instrument | None]:
+        """Return an instrument or None for each (symbol, exchange), in the same order, all from one version."""
+        return self._find_many(BY_SYMBOL, pairs)
+
+    def many_by_token(self, pairs: Iterable[Pair]) -> list[Instrument | None]:
+        """Return an instrument or None for each (token, exchange), in the same order, all from one version."""
+        return self._find_many(BY_TOKEN, pairs)
+
+    def many_by_brsymbol(self, pairs: Iterable[Pair]) -> list[Instrument | None]:
+        """Return an instrument or None for each (brsymbol, exchange), in the same order, all from one version."""
+        return self._find_many(BY_BRSYMBOL, pairs)
+
+    # -- searches ------------------------------------------------------------------------------------------------------
+
+    def search(self, query: str, exchange: str | None = None, limit: int = 50) -> list[Instrument]:
+        """Return the instruments that fit what was typed, the best first; see :mod:`openalgo_cache.symbols.search`.
+
+        Args:
+            query: Words, all of which must be found; taken literally.
+            exchange: Only this exchange.
+            limit: The most to return.
+
+        Raises:
+            ValueError: ``limit`` is less than 1.
+        """
+        _check_limit(limit)
+        filters = Filters(exchange)
+        return self._ask(lambda lookups: Search(lookups.version, query, filters, limit).run(), [])
+
+    def fno_search(  # noqa: PLR0913  # the filters there are
+        self,
+        query: str | None = None,
+        *,
+        exchange: str | None = None,
+        underlying: str | None = None,
+        expiry: str | None = None,
+        strike_min: float | None = None,
+        strike_max: float | None = None,
+        instrumenttype: str | None = None,
+        limit: int = 10_000,
+    ) -> list[Instrument]:
+        """Return options and futures.
+
+        Args:
+            query: As in :meth:`search`; None or empty for all, which then come by expiry, strike and kind.
+            exchange: Only this exchange.
+            underlying: Only on this underlying.
+            expiry: Only with this expiry, ``28-MAR-24``.
+            strike_min: Only strikes from here on.
+            strike_max: Only strikes up to here.
+            instrumenttype: ``CE``, ``PE`` or ``FUT``.
+            limit: The most to return.
+
+        Raises:
+            ValueError: ``limit`` is less than 1, the expiry is no date, or the type is none of the three.
+        """
+        _check_limit(limit)
+        filters = Filters(exchange, underlying, expiry, strike_min, strike_max, instrumenttype, only_contracts=True)
+        return self._ask(lambda lookups: derivatives.contracts(lookups.version, query, filters, limit), [])
+
+    def expiries(
+        self, exchange: str | None = None, underlying: str | None = None, instrumenttype: str | None = None
+    ) -> list[str]:
+        """Return the expiries there are, the earliest first; each argument narrows them down.
+
+        Raises:
+            ValueError: ``instrumenttype`` is neither CE, PE nor FUT.
+        """
+        filters = Filters(exchange, underlying, kind=instrumenttype, only_contracts=True)
+        return self._ask(lambda lookups: derivatives.expiries(lookups.version, filters), [])
+
+    def underlyings(self, exchange: str | None = None, *, include_futures: bool = False) -> list[str]:
+        """Return what options (and futures, if asked for) are written on, in alphabetical order."""
+        return self._ask(
+            lambda lookups: derivatives.underlyings(lookups.version, exchange, include_futures=include_futures), []
+        )
+
+    def option_chain(self, underlying: str, expiry: str, exchange: str) -> list[ChainRow]:
+        """Return the strikes of one underlying and expiry, the lowest first, each with its call and its put.
+
+        Raises:
+            ValueError: The expiry is no date like ``28-MAR-24``.
+        """
+        filters = Filters(exchange, underlying, expiry, only_contracts=True)
+        return self._ask(lambda lookups: derivatives.option_chain(lookups.version, filters), [])
+
+    # -- the whole -----------------------------------------------------------------------------------------------------
+
+    def import_master(
+        self, source: Source, *, skip_bad: bool = False, progress: Progress | None = None
+    ) -> ImportReport:
+        """Replace the master, as a whole or not at all.
+
+        One import at a time; a second one waits. An import that fails, or is killed, leaves the old master in place.
+
+        Args:
+            source: A path of a CSV file (``.gz`` is unpacked), an open file, or rows.
+            skip_bad: Leave bad rows out instead of refusing the whole.
+            progress: Told what is being done and how far it is, 0 to 1.
+
+        Raises:
+            SymbolImportError: Rows are bad (``problems`` lists them), there are none, or the source cannot be read.
+            BackendUnavailableError: The new master cannot be written.
+            UnreadableRecordError: The new master does not read back as it was written.
+        """
+        report = import_master(self._files, self._seal, self._clock, source, skip_bad=skip_bad, progress=progress)
+        self._look_again()
+        return report
+
+    def count(self) -> int:
+        """Return how many instruments there are."""
+        return self._ask(lambda lookups: lookups.version.header.rows, 0)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the master is empty although it should not be; None if nothing is wrong or nothing was imported yet."""
+        self._current()
+        return self._problem
+
+    def stats(self) -> dict[str, Any]:
+        """Return the state of the master: what is served, from where, and what is wrong with it."""
+        lookups = self._current()
+        stats: dict[str, Any] = {"total_symbols": 0, "problem": self._problem}
+        if lookups is not None:
+            version = lookups.version
+            stats |= {
+                "total_symbols": version.header.rows,
+                "exchanges": dict(version.header.exchanges),
+                "version": version.number,
+                "imported_at": version.header.created_at,
+                "source": version.header.source,
+                "file": str(version.path),
+                "file_bytes": version.file_bytes,
+                "signed": self._seal is not None,
+                "held_in_memory": lookups.held(),
+                "unreadable_rows": version.unreadable,
+            }
+        return stats
+
+    def close(self) -> None:
+        """Close the files; the next question opens them again."""
+        lookups, self._lookups = self._lookups, None
+        self._looked_at = float("-inf")
+        if lookups is not None:
+            lookups.version.close()
+
+    # -- the current version -------------------------------------------------------------------------------------------
+
+    def _find(self, lookup: Lookup, text: str, exchange: str) -> Instrument | None:
+        try:
+            lookups = self._current()
+            return None if lookups is None else lookups.find(lookup, text, exchange)
+        except VersionGoneError:
+            return self._ask(lambda current: current.find(lookup, text, exchange), None)
+
+    def _find_many(self, lookup: Lookup, pairs: Iterable[Pair]) -> list[Instrument | None]:
+        wanted = list(pairs)
+        return self._ask(lambda lookups: lookups.find_many(lookup, wanted), [None] * len(wanted))
+
+    def _ask(self, question: Callable[[Lookups], Answer], empty: Answer) -> Answer:
+        """Ask the current version; if an import removed its file meanwhile, its successor."""
+        for _ in range(_ATTEMPTS):
+            lookups = self._current()
+            if lookups is None:
+                return empty
+            try:
+                return question(lookups)
+            except VersionGoneError:
+                self._look_again()
+        raise BackendUnavailableError(f"the symbol master in {self._files.folder} is being replaced again and again")
+
+    def _current(self) -> Lookups | None:
+        """Return the current version's lookups, or None; look at the pointer once a second."""
+        if self._looked_at <= self._clock() < self._looked_at + _LOOK_EVERY:
+            return self._lookups
+        with self._lock:
+            if not self._looked_at <= self._clock() < self._looked_at + _LOOK_EVERY:
+                self._look()
+            return self._lookups
+
+    def _look_again(self) -> None:
+        with self._lock:
+            self._look()
+
+    def _look(self) -> None:
+        """Open the version that the pointer names, if it is not the one that is open."""
+        try:
+            self._lookups = self._open_current()
+            self._problem = None
+        except (UnreadableRecordError, BackendUnavailableError) as error:
+            if self._problem != str(error):
+                _log.error("the symbol master is not served: %s", error)
+            self._problem = str(error)
+            if isinstance(error, UnreadableRecordError):
+                self._lookups = None  # what cannot be opened just now may be opened later: that one is served on
+        self._looked_at = self._clock()
+
+    def _open_current(self) -> Lookups | None:
+        served = self._lookups
+        for _ in range(_ATTEMPTS):
+            number = self._files.current()
+            if number is None:
+                return None
+            path = self._files.path_of(number)
+            if served is not None and served.version.number == number and path.exists():
+                return served
+            try:
+                lookups = Lookups(MasterVersion(path, number, self._seal))
+            except VersionGoneError:  # replaced between reading the pointer and opening the file
+                continue
+            if served is not None:
+                served.version.close()
+            return lookups
+        raise UnreadableRecordError(f"the symbol master in {self._files.folder} has lost its file: import it again")
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise ValueError(f"limit must be 1 or more, not {limit}")

@@ -1,0 +1,83 @@
+"""Where the versions of a master lie, and the pointer that says which one is current."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from openalgo_cache import files
+from openalgo_cache.errors import BackendUnavailableError
+
+APPLICATION_ID: Final = int.from_bytes(b"OASM", "big")
+"""Written into a version's file as the last thing: SQLite keeps it at byte 68."""
+
+_NUMBER: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class MasterFiles:
+    """The files of one master: ``{base}_symbols-{number}.db``, one a version, the pointer and the lock of imports.
+
+    Args:
+        base: The path that all names begin with; ``db/cache`` makes ``db/cache_symbols.current``.
+    """
+
+    def __init__(self, base: str | os.PathLike[str]) -> None:
+        base = Path(base)
+        self.folder = base.parent
+        self._stem = f"{base.name}_symbols"
+        self._pointer = self.folder / f"{self._stem}.current"
+        self.lock = self.folder / f"{self._stem}.lock"
+
+    def path_of(self, number: str) -> Path:
+        """Return the path of a version."""
+        return self.folder / f"{self._stem}-{number}.db"
+
+    def current(self) -> str | None:
+        """Return the number of the current version; None if there is none.
+
+        Raises:
+            BackendUnavailableError: The pointer is there and cannot be read, or says nothing of use.
+        """
+        try:
+            number = self._pointer.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BackendUnavailableError(f"the symbol master's {self._pointer} cannot be read: {error}") from None
+        if not _NUMBER.fullmatch(number):  # it becomes part of a path
+            raise BackendUnavailableError(f"the symbol master's {self._pointer} is damaged: import it again")
+        return number
+
+    def create(self) -> str:
+        """Create the empty file of a new version, 0600, and return its number.
+
+        Raises:
+            OSError: The folder is missing, full or read-only.
+        """
+        number = secrets.token_hex(16)
+        files.write_private_new(self.path_of(number), b"")
+        return number
+
+    def switch(self, number: str) -> None:
+        """Make a finished version the current one, in one atomic step.
+
+        Raises:
+            OSError: The folder is full or read-only.
+        """
+        files.replace_private(self._pointer, f"{number}\n".encode())
+
+    def all_versions(self) -> Iterator[str]:
+        """Yield the numbers of all versions that have a file, finished or not."""
+        pattern = re.compile(re.escape(self._stem) + r"-([0-9a-f]{32})\.db")
+        for path in sorted(self.folder.iterdir()):
+            if match := pattern.fullmatch(path.name):
+                yield match[1]
+
+    def is_finished(self, number: str) -> bool:
+        """Return whether an import came to its end with this version's file."""
+        with self.path_of(number).open("rb") as file:
+            return file.read(72)[68:] == APPLICATION_ID.to_bytes(4, "big")
