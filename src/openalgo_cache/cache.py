@@ -201,8 +201,8 @@ class Cache(Handle):
             KeyError: There is no such entry, and no default is given.
         """
 
-        def decide(found: Found | None) -> Keep | Remove:
-            return Keep(MISSING) if found is None else Remove(found.value)
+        def decide(found: Found | None) -> Remove:
+            return Remove(MISSING if found is None else found.value)  # what is no value, a lease, has to go, too
 
         value = self._exchange(key, decide, MISSING, deletes=True)
         if value is not MISSING:

@@ -11,6 +11,7 @@ drive it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -49,36 +50,46 @@ class Flight:
 
 
 class Flights:
-    """The loads under way in this process, by key."""
+    """The loads under way in this process, by stored key (the caller's 1 and True would be one to a dict)."""
 
-    __slots__ = ("_lock", "_under_way")
+    __slots__ = ("_lock", "_process", "_under_way")
 
     def __init__(self) -> None:
         self._lock = make_lock()
-        self._under_way: dict[Key, Flight] = {}
+        self._process = -1
+        self._under_way: dict[str, Flight] = {}
 
-    def board(self, key: Key) -> tuple[Flight, bool]:
-        """Return the flight for ``key``, and whether the caller has to lead it."""
+    def board(self, stored: str) -> tuple[Flight, bool]:
+        """Return the flight for a key, and whether the caller has to lead it."""
         with self._lock:
-            flight = self._under_way.get(key)
+            if self._process != os.getpid():  # a forked child waits for its parent's loads at the leases in the store
+                self._process = os.getpid()
+                self._under_way = {}
+            flight = self._under_way.get(stored)
             if flight is not None:
                 return flight, False
-            flight = self._under_way[key] = Flight()
+            flight = self._under_way[stored] = Flight()
             return flight, True
 
-    def land(self, key: Key, flight: Flight) -> None:
+    def land(self, stored: str, flight: Flight) -> None:
         """End a flight."""
         with self._lock:
-            if self._under_way.get(key) is flight:
-                del self._under_way[key]
+            if self._under_way.get(stored) is flight:
+                del self._under_way[stored]
         flight.landed = True
 
-    def cancel(self, keys: Iterable[Key] | None) -> None:
-        """Let nobody board the flights for ``keys`` (None: all) any more, nor those on board take their results."""
+    def cancel(self, keys: Iterable[Key] | None, stored: Callable[[Key], str]) -> None:
+        """Let nobody board the flights for ``keys`` (None: all) any more, nor those on board take their results.
+
+        Args:
+            keys: The caller's keys.
+            stored: Returns the stored form of one.
+        """
         if not self._under_way:
             return
+        changed = None if keys is None else [stored(key) for key in keys]
         with self._lock:
-            for key in list(self._under_way) if keys is None else keys:
+            for key in list(self._under_way) if changed is None else changed:
                 if (flight := self._under_way.pop(key, None)) is not None:
                     flight.cancelled = True
 
@@ -89,10 +100,11 @@ def course(cache: Handle, key: Key, ttl: Ttl) -> Course:
     Yields:
         Seconds to wait, or LOAD: then send the loaded value, or throw what the loader raised.
     """
+    stored = cache._opened().keyspace.stored(key)
     while True:
-        flight, leads = cache._flights.board(key)
+        flight, leads = cache._flights.board(stored)
         if leads:
-            return (yield from _lead(cache, key, flight, ttl))
+            return (yield from _lead(cache, key, stored, flight, ttl))
         pause = _FIRST_PAUSE
         while not flight.landed:
             yield pause
@@ -102,8 +114,7 @@ def course(cache: Handle, key: Key, ttl: Ttl) -> Course:
         if flight.error is not None:
             raise flight.error
         if flight.record is not None:
-            stack = cache._opened()
-            return stack.codec.decode(stack.keyspace.stored(key), flight.record)[0]
+            return cache._opened().codec.decode(stored, flight.record)[0]
 
 
 def fly(steps: Course, load: Callable[[], T]) -> T:
@@ -146,9 +157,8 @@ async def fly_async(steps: Course, load: Callable[[], Awaitable[T]]) -> T:
         return end.value  # type: ignore[no-any-return]  # what load returned, here or elsewhere
 
 
-def _lead(cache: Handle, key: Key, flight: Flight, ttl: Ttl) -> Course:
+def _lead(cache: Handle, key: Key, stored: str, flight: Flight, ttl: Ttl) -> Course:
     stack = cache._opened()
-    stored = stack.keyspace.stored(key)
     lease: bytes | None = None
     try:
         pause = _FIRST_PAUSE
@@ -164,8 +174,8 @@ def _lead(cache: Handle, key: Key, flight: Flight, ttl: Ttl) -> Course:
         now = cache._now()
         expires = cache._expiry(ttl, now)
         flight.record = stack.codec.encode(stored, value, now, expires)
-        if lease is not None:
-            _settle(cache, key, stored, lease, Entry(flight.record, expires))
+        if lease is not None and not _settle(cache, key, stored, lease, Entry(flight.record, expires)):
+            flight.cancelled = True  # whoever came on board after that change must not get what was loaded before it
         return value
     except BaseException as error:
         if isinstance(error, Exception):
@@ -174,7 +184,7 @@ def _lead(cache: Handle, key: Key, flight: Flight, ttl: Ttl) -> Course:
             _settle(cache, key, stored, lease, None)
         raise
     finally:
-        cache._flights.land(key, flight)
+        cache._flights.land(stored, flight)
 
 
 def _reserve(cache: Handle, stack: Stack, stored: str) -> tuple[bytes | None, bytes | None]:
@@ -192,16 +202,18 @@ def _reserve(cache: Handle, stack: Stack, stored: str) -> tuple[bytes | None, by
     return None, lease if reserved else None
 
 
-def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | None) -> None:
-    """Replace our lease, if it still stands."""
+def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | None) -> bool:
+    """Replace our lease; return False if somebody has taken it away by a change of the key."""
     stack = cache._opened()
     near = stack.near
     near.begin_write((key,))
     try:
-        if stack.backend.compare_and_set(stored, lease, new) and new is not None:
-            cache._counters.sets += 1
+        stood = stack.backend.compare_and_set(stored, lease, new)
+        cache._counters.sets += stood and new is not None
+        return stood
     except BackendUnavailableError as error:
         if new is not None:  # a lease that cannot be removed expires by itself
             cache._failed(error)
+        return True
     finally:
         near.end_write((key,))

@@ -20,7 +20,7 @@ from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Codec, Read
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.coherence.near import NearTier, NoNearTier
-from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError
+from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.expiry import Lifetime, earliest, expires_at
 from openalgo_cache.flight import Flights
 from openalgo_cache.keys import Key, Keyspace
@@ -242,7 +242,10 @@ class Handle:
         scanning = backend.scan(matching)
         while (found := self._swallowing(None, next, scanning, None)) is not None:
             stored, entry = found
-            key = stack.keyspace.original(stored)
+            try:
+                key = stack.keyspace.original(stored)
+            except InvalidKeyError:  # nobody can ask for it: it was put there past us
+                continue
             value = self._open(stack, key, stored, entry, None, self._now())
             if value is not MISSING:
                 yield key, value
@@ -278,7 +281,7 @@ class Handle:
         while True:
             payload, read = self._swallowing((None, None), self._look_up_value, key, deletes=deletes)
             decision = decide(read)
-            if isinstance(decision, Keep):
+            if isinstance(decision, Keep) or (payload is None and isinstance(decision, Remove)):
                 return decision.result
             new = None
             if isinstance(decision, Put):
@@ -299,8 +302,9 @@ class Handle:
         Returns:
             What ``write`` returns, or None if the store failed and the cache does not raise.
         """
-        near = self._opened().near
-        self._flights.cancel(keys)
+        stack = self._opened()
+        near = stack.near
+        self._flights.cancel(keys, stack.keyspace.stored)
         near.begin_write(keys)
         try:
             result: T | None = self._swallowing(None, write, deletes=deletes)

@@ -170,7 +170,10 @@ def text(key: Key | None, *, nested: bool = False) -> str:
 
 def parse(encoded: str) -> Key:
     """Return the key whose text is ``encoded``: the inverse of :func:`text`."""
-    key = _parse(encoded)
+    try:
+        key = _parse(encoded)
+    except (ValueError, RecursionError):
+        key = None
     if key is None:
         raise InvalidKeyError("a stored key cannot be read")
     return key
