@@ -55,9 +55,10 @@ class MemoryBackend(CacheBackend):
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:  # noqa: D102
         with self._lock:
+            evicted = 0
             for key, entry in entries.items():
-                self.evictions += len(self._slots.add(key, _Slot(entry)))
-            self._changed()
+                evicted += len(self._slots.add(key, _Slot(entry)))
+            self._changed(evicted)
 
     def delete(self, key: str) -> bool:  # noqa: D102
         return self.delete_many((key,)) == 1
@@ -84,11 +85,12 @@ class MemoryBackend(CacheBackend):
             entry = self.get(key)
             if (None if entry is None else entry.payload) != expected:
                 return False
+            evicted = 0
             if new is None:
                 self._slots.remove(key)
             else:
-                self.evictions += len(self._slots.add(key, _Slot(new)))
-            self._changed()
+                evicted = len(self._slots.add(key, _Slot(new)))
+            self._changed(evicted)
             return True
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
@@ -104,10 +106,11 @@ class MemoryBackend(CacheBackend):
         """See SupportsChangeToken. With two listeners, either's writes are news to the other, so none is advanced."""
         self._listeners.append(listener)
 
-    def _changed(self) -> None:
+    def _changed(self, evicted: int = 0) -> None:
+        self.evictions += evicted
         before = self.change_token[0]
         self.change_token[0] = before + 1
-        if len(self._listeners) == 1:
+        if len(self._listeners) == 1 and not evicted:  # copies of what was evicted have to go, too
             self._listeners[0].advance(before, before + 1)
 
 

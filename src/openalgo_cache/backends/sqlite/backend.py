@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,30 @@ _WINDOW: Final = 4
 
 
 _make = tuple.__new__  # a named tuple without the call of its own constructor, on the path of every read
+
+
+class _OwnWrite:
+    """Tells a listener what a write did to the token, unless entries had to go: copies of those have to go, too.
+
+    A copy that stayed would outlive even a delete by another process, which finds nothing to delete, and moves no token.
+
+    Args:
+        listener: Whom to tell.
+    """
+
+    __slots__ = ("_listener", "evicted")
+
+    def __init__(self, listener: TokenListener | None) -> None:
+        self._listener = listener
+        self.evicted: list[str] = []
+
+    def advance(self, before: int, after: int) -> None:
+        """See TokenListener."""
+        if self._listener is not None and not self.evicted:
+            self._listener.advance(before, after)
+
+    def lose(self) -> None:
+        """See TokenListener: whoever asks to be told of losses does so with ``watch``."""
 
 
 def _all_intact(stored: str, record: bytes) -> bool:
@@ -131,22 +155,22 @@ class SQLiteBackend(CacheBackend):
     def set(self, key: str, entry: Entry) -> None:  # noqa: D102
         row = (key, entry.expires_at, self._now(), entry.payload)
 
-        def work(cursor: apsw.Cursor) -> list[str]:
+        def work(cursor: apsw.Cursor) -> bool:
             cursor.execute(schema.PUT, row)
-            return self._make_room(cursor)
+            return True
 
-        self._after_eviction(self._write(work))
+        self._add(work, (key,))
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:  # noqa: D102
         now = self._now()
         rows = [(key, entry.expires_at, now, entry.payload) for key, entry in entries.items()]
 
-        def work(cursor: apsw.Cursor) -> list[str]:
+        def work(cursor: apsw.Cursor) -> bool:
             cursor.executemany(schema.PUT, rows)
-            return self._make_room(cursor)
+            return True
 
         if rows:
-            self._after_eviction(self._write(work))
+            self._add(work, entries.keys())
 
     def delete(self, key: str) -> bool:  # noqa: D102
         return self.delete_many((key,)) == 1
@@ -176,20 +200,18 @@ class SQLiteBackend(CacheBackend):
     def compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:  # noqa: D102
         now = self._now()
 
-        def work(cursor: apsw.Cursor) -> list[str] | None:
+        def work(cursor: apsw.Cursor) -> bool:
             row: Any = cursor.execute(schema.GET, (key,)).get
             present = row[0] if row is not None and (row[1] is None or row[1] > now) else None
             if present != expected:
-                return None
+                return False
             if new is None:
                 cursor.execute(schema.REMOVE, (key,)).fetchall()
-                return []
-            cursor.execute(schema.PUT, (key, new.expires_at, now, new.payload))
-            return self._make_room(cursor)
+            else:
+                cursor.execute(schema.PUT, (key, new.expires_at, now, new.payload))
+            return True
 
-        evicted = self._write(work)
-        self._after_eviction(evicted or [])
-        return evicted is not None
+        return self._add(work, (key,))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the live entries whose key begins with ``prefix``, in pages, so that no lock is held in between."""
@@ -228,12 +250,29 @@ class SQLiteBackend(CacheBackend):
             self._recency.close()
         self._store.close()
 
-    def _write(self, work: Any) -> Any:
+    def _write(self, work: Any, listener: TokenListener | None = None) -> Any:
         self._upkeep.start()
-        return self._store.write(work, self._listener)
+        return self._store.write(work, listener or self._listener)
 
-    def _make_room(self, cursor: apsw.Cursor) -> list[str]:
-        """Delete the least recently used entries if there are too many, and return their keys."""
+    def _add(self, work: Callable[[apsw.Cursor], bool], written: Collection[str]) -> bool:
+        """Run ``work``, which writes those keys, or returns False; then let entries go if there are too many."""
+        if self._maxsize is None:
+            return bool(self._write(work))
+        own = _OwnWrite(self._listener)
+
+        def work_and_make_room(cursor: apsw.Cursor) -> bool:
+            own.evicted = []
+            if not work(cursor):
+                return False
+            own.evicted = self._make_room(cursor, written)
+            return True
+
+        done = bool(self._write(work_and_make_room, own))
+        self._after_eviction(own.evicted)
+        return done
+
+    def _make_room(self, cursor: apsw.Cursor, written: Collection[str]) -> list[str]:
+        """Delete the least recently used entries, those just written last, if there are too many; return their keys."""
         if self._maxsize is None:
             return []
         excess = cursor.execute(schema.COUNT).get - self._maxsize
@@ -245,9 +284,10 @@ class SQLiteBackend(CacheBackend):
         read_at = self._recency.last_reads(key for key, _, _ in candidates)
         now = self._now()
 
-        def staleness(row: tuple[str, float | None, float]) -> tuple[bool, float]:
+        def staleness(row: tuple[str, float | None, float]) -> tuple[bool, bool, float]:
             key, expires_at, created_at = row
-            return (expires_at is None or expires_at > now, max(created_at, read_at.get(key, 0.0)))
+            live = expires_at is None or expires_at > now
+            return key in written, live, max(created_at, read_at.get(key, 0.0))
 
         evicted = [key for key, _, _ in sorted(candidates, key=staleness)[:leaving]]
         for key in evicted:
