@@ -27,7 +27,7 @@ _make = tuple.__new__  # a named tuple without the call of its own constructor, 
 class _OwnWrite:
     """Tells a listener what a write did to the token, unless entries had to go: copies of those have to go, too.
 
-    A copy that stayed would outlive even a delete by another process, which finds nothing to delete, and moves no token.
+    A copy that stayed would outlive even a delete by another process, which finds nothing there and moves no token.
 
     Args:
         listener: Whom to tell.
