@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from openalgo_cache.cli.exits import Code, code_of
 
 _WIDEST_HELP: Final = 96
+_ROWS_SHOWN: Final = 20
 
 
 class Program(TyperGroup):
@@ -70,8 +71,17 @@ def _report(error: Exception, *, as_json: bool) -> Code:
     else:
         from openalgo_cache.cli.output import printable  # noqa: PLC0415  # brings rich, which a good end may not need
 
-        sys.stderr.write("\n".join(printable(line) for line in f"error: {message}".splitlines()) + "\n")
+        lines = [*f"error: {message}".splitlines(), *_rows(getattr(error, "problems", []))]
+        sys.stderr.write("\n".join(map(printable, lines)) + "\n")
     return code
+
+
+def _rows(problems: Sequence[tuple[int, str]]) -> list[str]:
+    """Return a line for each of the first bad rows of a file."""
+    lines = [f"  row {row}: {problem}" for row, problem in problems[:_ROWS_SHOWN]]
+    if len(problems) > _ROWS_SHOWN:
+        lines.append("  and more; --json lists up to 1,000")
+    return lines
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  # typer's own signature

@@ -29,7 +29,7 @@ def stats(env_file: Path | None, name: str | None, *, as_json: bool) -> Code:
         as_json: Whether to print JSON.
     """
     with Session(env_file, as_json=as_json) as session:
-        if name is not None:
+        if name is not None and name != SYMBOLS:
             session.refuse_unreachable(name)
         backend = session.choice().backend
         report = Stats(
@@ -44,28 +44,58 @@ def stats(env_file: Path | None, name: str | None, *, as_json: bool) -> Code:
 
 def _in_files(session: Session, name: str | None) -> list[Figures]:
     found = []
-    for cache in session.caches_on_disk() if name is None else [name]:
-        seen = inspect(session.cache_file(cache), session.now())
-        if seen is not None:
-            found.append(
-                Figures(
-                    name=cache,
-                    file=str(seen.path),
-                    entries=seen.entries,
-                    expired=seen.expired,
-                    payload_bytes=seen.payload_bytes,
-                    file_bytes=seen.file_bytes,
-                    journal_bytes=seen.journal_bytes,
-                    unused_bytes=seen.unused_bytes,
-                    oldest_at=seen.oldest_at,
-                    newest_at=seen.newest_at,
-                    keys_read=seen.keys_read,
-                    reads=seen.reads,
-                    last_read_at=seen.last_read_at,
-                    problems=list(seen.problems),
-                )
-            )
+    names = [*session.caches_on_disk(), SYMBOLS] if name is None else [name]
+    for cache in names:
+        if cache == SYMBOLS:
+            found += _of_master(session)
+        elif (seen := inspect(session.cache_file(cache), session.now())) is not None:
+            figures = _blank(cache, seen.entries)
+            figures["file"] = str(seen.path)
+            figures["expired"] = seen.expired
+            figures["payload_bytes"] = seen.payload_bytes
+            figures["file_bytes"] = seen.file_bytes
+            figures["journal_bytes"] = seen.journal_bytes
+            figures["unused_bytes"] = seen.unused_bytes
+            figures["oldest_at"] = seen.oldest_at
+            figures["newest_at"] = seen.newest_at
+            figures["keys_read"] = seen.keys_read
+            figures["reads"] = seen.reads
+            figures["last_read_at"] = seen.last_read_at
+            figures["problems"] = list(seen.problems)
+            found.append(figures)
     return found
+
+
+def _of_master(session: Session) -> list[Figures]:
+    """Return the figures of the symbol master, if one was imported."""
+    if not session.has_master():
+        return []
+    seen = session.manager.symbols().stats()
+    figures = _blank(SYMBOLS, seen["total_symbols"])
+    figures["file"] = seen.get("file")
+    figures["file_bytes"] = seen.get("file_bytes")
+    figures["oldest_at"] = figures["newest_at"] = seen.get("imported_at")
+    figures["problems"] = [] if seen["problem"] is None else [seen["problem"]]
+    return [figures]
+
+
+def _blank(name: str, entries: int) -> Figures:
+    return Figures(
+        name=name,
+        file=None,
+        entries=entries,
+        expired=None,
+        payload_bytes=None,
+        file_bytes=None,
+        journal_bytes=None,
+        unused_bytes=None,
+        oldest_at=None,
+        newest_at=None,
+        keys_read=None,
+        reads=None,
+        last_read_at=None,
+        problems=[],
+    )
 
 
 def _in_store(session: Session, name: str | None) -> list[Figures]:
@@ -82,24 +112,7 @@ def _in_store(session: Session, name: str | None) -> list[Figures]:
         opened = session.find(cache)
         entries = 0 if opened is None else opened.size()
         if entries:
-            found.append(
-                Figures(
-                    name=cache,
-                    file=None,
-                    entries=entries,
-                    expired=None,
-                    payload_bytes=None,
-                    file_bytes=None,
-                    journal_bytes=None,
-                    unused_bytes=None,
-                    oldest_at=None,
-                    newest_at=None,
-                    keys_read=None,
-                    reads=None,
-                    last_read_at=None,
-                    problems=[],
-                )
-            )
+            found.append(_blank(cache, entries))
     return found
 
 
@@ -129,7 +142,7 @@ def _draw(pen: Pen, report: Stats, name: str | None) -> None:
         )
     for cache in caches:
         for problem in cache["problems"]:
-            pen.line(f"{cache['name']}: the file {problem}", "red")
+            pen.line(f"{cache['name']}: {problem}", "red")
     pen.line()
     pen.line(_NOTE, "dim")
 

@@ -69,8 +69,11 @@ class Pen:
         self.console.print(grid)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """Draw a table; where it is too wide for the terminal, each row becomes a list of facts."""
+        """Draw a table without its empty columns; where it is too wide for the terminal, rows become lists of facts."""
         cells = [[printable(cell) for cell in row] for row in rows]
+        places = [place for place in range(len(columns)) if not place or any(row[place] for row in cells)]
+        columns = [columns[place] for place in places]
+        cells = [[row[place] for place in places] for row in cells]
         widths = [
             max(cell_len(text) for text in (column.title, *(row[place] for row in cells)))
             for place, column in enumerate(columns)

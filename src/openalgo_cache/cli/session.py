@@ -23,6 +23,7 @@ from openalgo_cache.codec.envelope import AEAD, parse_head
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
 from openalgo_cache.manager import CacheManager, Options
 from openalgo_cache.settings import SEARCH, Settings, install
+from openalgo_cache.symbols.masterfiles import MasterFiles
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -142,8 +143,7 @@ class Session:
     def open(self, name: str, *, encrypted: bool = False, blinded: bool = False) -> Cache:
         """Open a cache to write to it, as :meth:`find` does; the first makes the key ring and records the backend."""
         self.refuse_unreachable(name)
-        if self.caches_on_disk():
-            self._refuse_without_ring("nothing in the folder can be read, and a new one would hide that")
+        self.refuse_without_ring_beside_files()
         self._choice = self.manager.choice()
         return self._opened(name, encrypted=encrypted, blinded=blinded)
 
@@ -170,6 +170,26 @@ class Session:
             raise RefusedError(
                 f"the cache {name!r} lives in the memory of each process that uses it, where no other process can look"
             )
+
+    def has_master(self) -> bool:
+        """Return whether a symbol master was imported.
+
+        Raises:
+            KeyRingError: One was, and there is no key ring to verify it with.
+        """
+        if MasterFiles(self.settings.sqlite_cache_path).current() is None:
+            return False
+        self._refuse_without_ring("the symbol master cannot be verified")
+        return True
+
+    def refuse_without_ring_beside_files(self) -> None:
+        """Raise if there is no key ring, although there are files that need one: making a new one would hide the loss.
+
+        Raises:
+            KeyRingError: It is so.
+        """
+        if self.caches_on_disk() or self.has_master():
+            self._refuse_without_ring("nothing in the folder can be read, and a new one would hide that")
 
     def _refuse_without_ring(self, consequence: str) -> None:
         if not self.has_ring():

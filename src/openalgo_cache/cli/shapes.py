@@ -142,6 +142,69 @@ class Cleared(TypedDict):
     cleared: Annotated[int, "how many entries there were"]
 
 
+class Problem(TypedDict):
+    """A bad row of a master contract."""
+
+    row: Annotated[int, "its number; the header's is 1"]
+    problem: Annotated[str, "what is wrong with it"]
+
+
+class Imported(TypedDict):
+    """What `symbols import` prints."""
+
+    rows: Annotated[int, "how many instruments the new master has"]
+    skipped: Annotated[int, "how many rows were left out"]
+    seconds: Annotated[float, "how long it took"]
+    version: Annotated[str, "the new master's number"]
+    problems: Annotated[list[Problem], "what is wrong with the rows left out, the first 1,000"]
+    notes: Annotated[list[str], "what is not wrong, but worth saying"]
+
+
+class Fields(TypedDict):
+    """An instrument: the columns of the master contract, and what a derivative derives from."""
+
+    symbol: Annotated[str, "OpenAlgo's symbol"]
+    brsymbol: Annotated[str, "the broker's symbol"]
+    name: Annotated[str, "the company's or the underlying's name"]
+    exchange: Annotated[str, "OpenAlgo's exchange"]
+    brexchange: Annotated[str, "the broker's exchange"]
+    token: Annotated[str, "the broker's number for it"]
+    expiry: Annotated[str, "`28-MAR-24`; empty where nothing expires"]
+    strike: Annotated[float, "the strike price; 0 where there is none"]
+    lotsize: Annotated[int, "units in a lot"]
+    instrumenttype: Annotated[str, "`EQ`, `INDEX`, `FUT`, `CE`, `PE`, or what the broker says"]
+    tick_size: Annotated[float, "the smallest step of the price"]
+    contract_value: Annotated[float | None, "the value of one contract, where the exchange states it"]
+    underlying: Annotated[str, "what a derivative derives from; else empty"]
+
+
+class Searched(TypedDict):
+    """What `symbols search` prints."""
+
+    query: Annotated[str, "the terms"]
+    exchange: Annotated[str | None, "the exchange that was asked for"]
+    instruments: Annotated[list[Fields], "what was found, the best first"]
+    more: Annotated[bool, "whether there are more than `--limit`"]
+
+
+class Shown(TypedDict):
+    """What `symbols show` prints."""
+
+    symbol: Annotated[str, "the symbol that was asked for"]
+    exchange: Annotated[str, "the exchange"]
+    found: Annotated[bool, "whether there is such an instrument"]
+    instrument: Annotated[Fields | None, "the instrument"]
+
+
+class Generated(TypedDict):
+    """What `symbols generate` prints."""
+
+    file: Annotated[str, "the file"]
+    rows: Annotated[int, "how many instruments it has"]
+    seed: Annotated[int, "what they were drawn from"]
+    bytes: Annotated[int, "the file's size"]
+
+
 class Used(TypedDict):
     """What `use` prints."""
 

@@ -83,7 +83,7 @@ def inspect(path: Path, now: float, *, check: bool = False) -> Inspection | None
     def look(connection: apsw.Connection) -> dict[str, Any] | None:
         tables = {name for (name,) in connection.execute(_TABLES)}
         if "cache" not in tables:
-            return {"problems": ("is a database of another program",)} if tables else None
+            return {"problems": ("it is a database of another program",)} if tables else None
         entries, expired, payload, oldest, newest = connection.execute(_ROWS, (now,)).get
         return {
             "entries": entries,
@@ -98,7 +98,7 @@ def inspect(path: Path, now: float, *, check: bool = False) -> Inspection | None
     try:
         seen = _looking(path, look)
     except DAMAGED as error:
-        seen = {"problems": (f"is no readable database ({type(error).__name__})",)}
+        seen = {"problems": (f"it is no readable database ({type(error).__name__})",)}
     except (apsw.Error, OSError) as error:
         raise translated(error, path) from None
     if seen is None:

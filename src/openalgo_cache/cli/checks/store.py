@@ -22,6 +22,7 @@ _CORRUPTS_FROM: Final = (3, 7, 0)
 _MENDED: Final = (3, 51, 3)
 _MENDED_BRANCHES: Final[dict[tuple[int, ...], int]] = {(3, 50): 7, (3, 44): 6}
 _BACKUP_LASTS: Final = 2 * 86_400.0
+_IMPORT: Final = "Import it again: openalgo-cache symbols import FILE"
 _CLOCK_SLACK: Final = 300.0
 """Seconds by which the clocks of two machines may differ without harm."""
 
@@ -82,11 +83,29 @@ def check_damaged_copies(session: Session) -> Iterator[Check]:
         )
 
 
+def check_master(session: Session) -> Iterator[Check]:
+    """Look at the symbol master: can it be read, and was it signed by us?"""
+    try:
+        if not session.has_master():
+            return
+        seen = session.manager.symbols().stats()
+    except CacheError as problem:
+        yield error("symbol master", str(problem), _IMPORT)
+        return
+    if seen["problem"] is not None:
+        yield error("symbol master", seen["problem"], _IMPORT)
+    elif seen["unreadable_rows"]:
+        yield error("symbol master", f"{count(seen['unreadable_rows'], 'row')} cannot be verified", _IMPORT)
+    else:
+        when = ago(seen["imported_at"], session.now())
+        yield ok("symbol master", f"{count(seen['total_symbols'], 'instrument')}, imported {when}")
+
+
 def _damaged(session: Session, name: str, seen: Inspection) -> Check:
     fix = "The next use sets a copy aside and begins anew; a cache fills itself again"
     if policy_of(name, session.settings).durability is Durability.STATE:
         fix = "Copy the folder away first. The next use sets a copy aside and restores what it can from the last backup"
-    return error("cache files", f"{seen.path} {seen.problems[0]}", fix)
+    return error("cache files", f"{seen.path}: {seen.problems[0]}", fix)
 
 
 def _backup(session: Session, name: str, now: float) -> Check:

@@ -9,8 +9,8 @@ from __future__ import annotations
 # The help lists them in this order.
 # isort: off
 from openalgo_cache.cli.app import app
-from openalgo_cache.cli.commands import info, stats, entries, use, doctor
+from openalgo_cache.cli.commands import info, stats, entries, symbols, use, doctor
 
 # isort: on
 
-__all__ = ["app", "doctor", "entries", "info", "stats", "use"]
+__all__ = ["app", "doctor", "entries", "info", "stats", "symbols", "use"]
