@@ -139,7 +139,12 @@ class Cache(Handle):
             UnsupportedValueError: The value would not come back equal and of the same type.
             ValueTooLargeError: It is larger than the cache allows.
         """
-        self.set_many({key: value}, ttl)
+        stack, now = self._stack or self._opened(), self._now()
+        expires = self._expiry(ttl, now)
+        stored = stack.keyspace.stored(key)
+        entry = Entry(stack.codec.encode(stored, value, now, expires), expires)
+        self._change((key,), stack.backend.set, stored, entry)
+        self._counters.sets += 1
 
     def set_many(self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT) -> None:
         """Store all of ``items``, or none of them, with one lifetime (see :meth:`set`)."""
@@ -149,7 +154,7 @@ class Cache(Handle):
         for key, value in items.items():
             stored = stack.keyspace.stored(key)
             entries[stored] = Entry(stack.codec.encode(stored, value, now, expires), expires)
-        self._change(items, lambda: stack.backend.set_many(entries))
+        self._change(items, stack.backend.set_many, entries)
         self._counters.sets += len(entries)
 
     def add(self, key: Key, value: Any, ttl: Ttl = DEFAULT) -> bool:
@@ -220,7 +225,7 @@ class Cache(Handle):
         """Remove ``keys``; return how many were there."""
         stack, wanted = self._opened(), list(keys)
         stored = [stack.keyspace.stored(key) for key in wanted]
-        count = self._change(wanted, lambda: stack.backend.delete_many(stored), deletes=True) or 0
+        count = self._change(wanted, stack.backend.delete_many, stored, deletes=True) or 0
         self._counters.deletes += count
         return count
 

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
@@ -287,7 +286,7 @@ class Handle:
             if isinstance(decision, Put):
                 record = stack.codec.encode(stored, decision.value, self._now(), decision.expires_at)
                 new = Entry(record, decision.expires_at)
-            done = self._change((key,), partial(stack.backend.compare_and_set, stored, payload, new), deletes=deletes)
+            done = self._change((key,), stack.backend.compare_and_set, stored, payload, new, deletes=deletes)
             if done is None:
                 return fallback
             if done:
@@ -296,19 +295,22 @@ class Handle:
             if tries > _TRIES_WITHOUT_PAUSE:
                 sleep(random.random() * 0.0002 * min(tries, 16))  # noqa: S311  # only parts those who collide
 
-    def _change(self, keys: Iterable[Key] | None, write: Callable[[], T], *, deletes: bool = False) -> T | None:
-        """Run ``write``, which changes ``keys`` (None: all), while nobody can keep what it makes out of date.
+    def _change(
+        self, keys: Iterable[Key] | None, write: Callable[..., T], *arguments: Any, deletes: bool = False
+    ) -> T | None:
+        """Call ``write``, which changes ``keys`` (None: all), while nobody can keep what it makes out of date.
 
         Returns:
             What ``write`` returns, or None if the store failed and the cache does not raise.
         """
-        stack = self._opened()
+        stack = self._stack or self._opened()
         near = stack.near
         self._flights.cancel(keys, stack.keyspace.stored)
+        if not near.keeps:
+            return self._swallowing(None, write, *arguments, deletes=deletes)  # type: ignore[no-any-return]
         near.begin_write(keys)
         try:
-            result: T | None = self._swallowing(None, write, deletes=deletes)
-            return result
+            return self._swallowing(None, write, *arguments, deletes=deletes)  # type: ignore[no-any-return]
         finally:
             near.end_write(keys)
 

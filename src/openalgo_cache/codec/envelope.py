@@ -55,6 +55,8 @@ _DOUBLE: Final = struct.Struct(">d")
 _TAG_ENTRY: Final = struct.Struct(">16sQ")
 MODE: Final = 4
 EXPIRES_AT: Final = 16
+SEALER: Final = slice(24, 44)
+"""Key id and writer id."""
 PLAIN_BODY: Final = slice(_PLAIN_HEAD.size, None)
 NO_WRITER: Final = bytes(16)
 NO_NONCE: Final = bytes(12)
@@ -116,11 +118,11 @@ def pack_head(  # noqa: PLR0913  # one argument a field of the frozen format
     codec: int,
     created_at: float,
     expires_at: float,
-    *,
     key_id: int = 0,
     writer: bytes = NO_WRITER,
     nonce: bytes = NO_NONCE,
     extras: Extras = NO_EXTRAS,
+    *,
     lease: bool = False,
 ) -> bytes:
     """Return the head of a record, up to where the body begins."""

@@ -30,6 +30,7 @@ from openalgo_cache.codec.envelope import (
     NO_EXTRAS,
     PLAIN,
     PLAIN_BODY,
+    SEALER,
     USUAL_START,
     Extras,
     Head,
@@ -179,26 +180,17 @@ class RingSeal:
         *,
         lease: bool = False,
     ) -> bytes:
-        if self._left == 0 or self._process != os.getpid():
+        if self._left <= 0 or self._process != os.getpid():
             self._become_a_new_writer()
         self._left -= 1
         key_id, writer, nonce = self._ring.active.id, self._writer, os.urandom(12)
-        head = envelope.pack_head(
-            self._mode,
-            codec,
-            created_at,
-            expires_at,
-            key_id=key_id,
-            writer=writer,
-            nonce=nonce,
-            extras=extras,
-            lease=lease,
-        )
-        cipher = self._subkey(self._mode, key_id, writer)
-        associated = self._associated(stored, head)
-        if self._mode == AEAD:
-            return head + cipher.encrypt(nonce, body, associated)
-        return head + body + cipher.encrypt(nonce, b"", associated + body)
+        head = envelope.pack_head(self._mode, codec, created_at, expires_at, key_id, writer, nonce, extras, lease=lease)
+        cipher = self._usual_ciphers.get(head[SEALER]) or self._subkey(self._mode, key_id, writer)
+        place = self._places.get(stored) or self._place(stored)
+        if self._signs:
+            signed = head + body
+            return signed + cipher.encrypt(nonce, b"", place + signed)
+        return head + cipher.encrypt(nonce, body, place + head)
 
     def open(self, stored: str, record: bytes) -> Opened:  # noqa: D102  # see Seal
         try:
