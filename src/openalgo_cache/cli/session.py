@@ -22,7 +22,7 @@ from openalgo_cache.clock import system_clock
 from openalgo_cache.codec.envelope import AEAD, parse_head
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
 from openalgo_cache.manager import CacheManager, Options
-from openalgo_cache.settings import SEARCH, Settings, install
+from openalgo_cache.settings import SEARCH, Settings
 from openalgo_cache.symbols.masterfiles import MasterFiles
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Session:
     """
 
     def __init__(self, env_file: Path | None, *, as_json: bool = False, quiet: bool = False) -> None:
-        self.settings = install(Settings.from_environment(dotenv=SEARCH if env_file is None else env_file))
+        self.settings = Settings.from_environment(dotenv=SEARCH if env_file is None else env_file)
         self.manager = CacheManager(self.settings)
         self.now = system_clock
         self._choice: selection.Choice | None = None

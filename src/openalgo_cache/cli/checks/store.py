@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import apsw
@@ -17,6 +19,7 @@ from openalgo_cache.cli.output import ago, count
 from openalgo_cache.cli.session import Session
 from openalgo_cache.cli.shapes import Check
 from openalgo_cache.errors import CacheError
+from openalgo_cache.symbols.version import MasterVersion
 
 _CORRUPTS_FROM: Final = (3, 7, 0)
 _MENDED: Final = (3, 51, 3)
@@ -84,18 +87,19 @@ def check_damaged_copies(session: Session) -> Iterator[Check]:
 
 
 def check_master(session: Session) -> Iterator[Check]:
-    """Look at the symbol master: can it be read, and was it signed by us?"""
+    """Read the whole symbol master: is it as it was written, and by us?"""
     try:
         if not session.has_master():
             return
         seen = session.manager.symbols().stats()
+        if seen["problem"] is None:
+            with closing(MasterVersion(Path(seen["file"]), seen["version"], session.manager.ring())) as version:
+                version.check()
     except CacheError as problem:
         yield error("symbol master", str(problem), _IMPORT)
         return
     if seen["problem"] is not None:
         yield error("symbol master", seen["problem"], _IMPORT)
-    elif seen["unreadable_rows"]:
-        yield error("symbol master", f"{count(seen['unreadable_rows'], 'row')} cannot be verified", _IMPORT)
     else:
         when = ago(seen["imported_at"], session.now())
         yield ok("symbol master", f"{count(seen['total_symbols'], 'instrument')}, imported {when}")
