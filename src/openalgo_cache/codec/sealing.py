@@ -39,6 +39,8 @@ from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.errors import UnreadableRecordError
 
 _RECORDS_PER_WRITER: Final = 2**31
+_NONCE_BYTES: Final = 12
+_NONCES_DRAWN: Final = 128
 _REMEMBERED_SUBKEYS: Final = 512
 _REMEMBERED_PLACES: Final = 8192
 _PURPOSES: Final = {AEAD: "encrypt", MAC: "sign"}
@@ -143,6 +145,7 @@ class RingSeal:
         "_context",
         "_left",
         "_mode",
+        "_nonces",
         "_places",
         "_process",
         "_ring",
@@ -165,6 +168,7 @@ class RingSeal:
         self._usual = envelope.usual_start(mode, MSGPACK)
         self._usual_ciphers = self._subkeys[mode]
         self._places: dict[str, bytes] = {}
+        self._nonces: list[bytes] = []
         self._writer = b""
         self._process = -1
         self._left = 0
@@ -183,7 +187,11 @@ class RingSeal:
         if self._left <= 0 or self._process != os.getpid():
             self._become_a_new_writer()
         self._left -= 1
-        key_id, writer, nonce = self._ring.active.id, self._writer, os.urandom(12)
+        try:
+            nonce = self._nonces.pop()  # one step: no two threads get the same
+        except IndexError:
+            nonce = self._draw_nonces()
+        key_id, writer = self._ring.active.id, self._writer
         head = envelope.pack_head(self._mode, codec, created_at, expires_at, key_id, writer, nonce, extras, lease=lease)
         cipher = self._usual_ciphers.get(head[SEALER]) or self._subkey(self._mode, key_id, writer)
         place = self._places.get(stored) or self._place(stored)
@@ -260,8 +268,17 @@ class RingSeal:
     def _become_a_new_writer(self) -> None:
         # A forked child must not share its parent's subkey, and one subkey must not see too many random nonces.
         self._writer = secrets.token_bytes(16)
+        self._nonces = []
         self._process = os.getpid()
         self._left = _RECORDS_PER_WRITER
+
+    def _draw_nonces(self) -> bytes:
+        """Draw a stock of nonces, since a call of the system for each would cost as much as sealing; return one."""
+        drawn = os.urandom(_NONCE_BYTES * _NONCES_DRAWN)
+        nonces = [drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)]
+        first = nonces.pop()
+        self._nonces = nonces
+        return first
 
 
 def _sized(part: bytes) -> bytes:

@@ -24,30 +24,6 @@ _WINDOW: Final = 4
 _make = tuple.__new__  # a named tuple without the call of its own constructor, on the path of every read
 
 
-class _OwnWrite:
-    """Tells a listener what a write did to the token, unless entries had to go: copies of those have to go, too.
-
-    A copy that stayed would outlive even a delete by another process, which finds nothing there and moves no token.
-
-    Args:
-        listener: Whom to tell.
-    """
-
-    __slots__ = ("_listener", "evicted")
-
-    def __init__(self, listener: TokenListener | None) -> None:
-        self._listener = listener
-        self.evicted: list[str] = []
-
-    def advance(self, before: int, after: int) -> None:
-        """See TokenListener."""
-        if self._listener is not None and not self.evicted:
-            self._listener.advance(before, after)
-
-    def lose(self) -> None:
-        """See TokenListener: whoever asks to be told of losses does so with ``watch``."""
-
-
 def _all_intact(stored: str, record: bytes) -> bool:
     del stored, record
     return True
@@ -153,24 +129,14 @@ class SQLiteBackend(CacheBackend):
         return found
 
     def set(self, key: str, entry: Entry) -> None:  # noqa: D102
-        row = (key, entry.expires_at, self._now(), entry.payload)
-
-        def work(cursor: apsw.Cursor) -> bool:
-            cursor.execute(schema.PUT, row)
-            return True
-
-        self._add(work, (key,))
+        self._upkeep.start()
+        self._store.put((key, entry.expires_at, self._now(), entry.payload), self._listener, self._trim_for((key,)))
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:  # noqa: D102
         now = self._now()
         rows = [(key, entry.expires_at, now, entry.payload) for key, entry in entries.items()]
-
-        def work(cursor: apsw.Cursor) -> bool:
-            cursor.executemany(schema.PUT, rows)
-            return True
-
         if rows:
-            self._add(work, entries.keys())
+            self._write(lambda cursor: cursor.executemany(schema.PUT, rows), entries.keys())
 
     def delete(self, key: str) -> bool:  # noqa: D102
         return self.delete_many((key,)) == 1
@@ -211,7 +177,7 @@ class SQLiteBackend(CacheBackend):
                 cursor.execute(schema.PUT, (key, new.expires_at, now, new.payload))
             return True
 
-        return self._add(work, (key,))
+        return bool(self._write(work, (key,)))
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the live entries whose key begins with ``prefix``, in pages, so that no lock is held in between."""
@@ -250,34 +216,21 @@ class SQLiteBackend(CacheBackend):
             self._recency.close()
         self._store.close()
 
-    def _write(self, work: Any, listener: TokenListener | None = None) -> Any:
+    def _write(self, work: Any, adding: Collection[str] = ()) -> Any:
         self._upkeep.start()
-        return self._store.write(work, listener or self._listener)
+        return self._store.write(work, self._listener, self._trim_for(adding) if adding else None)
 
-    def _add(self, work: Callable[[apsw.Cursor], bool], written: Collection[str]) -> bool:
-        """Run ``work``, which writes those keys, or returns False; then let entries go if there are too many."""
-        if self._maxsize is None:
-            return bool(self._write(work))
-        own = _OwnWrite(self._listener)
+    def _trim_for(self, added: Collection[str]) -> Callable[[apsw.Cursor], None] | None:
+        return None if self._maxsize is None else lambda cursor: self._trim(cursor, added)
 
-        def work_and_make_room(cursor: apsw.Cursor) -> bool:
-            own.evicted = []
-            if not work(cursor):
-                return False
-            own.evicted = self._make_room(cursor, written)
-            return True
+    def _trim(self, cursor: apsw.Cursor, added: Collection[str]) -> None:
+        """Delete the least recently used entries, those just added last, if there are too many.
 
-        done = bool(self._write(work_and_make_room, own))
-        self._after_eviction(own.evicted)
-        return done
-
-    def _make_room(self, cursor: apsw.Cursor, written: Collection[str]) -> list[str]:
-        """Delete the least recently used entries, those just written last, if there are too many; return their keys."""
-        if self._maxsize is None:
-            return []
-        excess = cursor.execute(schema.COUNT).get - self._maxsize
-        if excess <= 0:
-            return []
+        In a transaction of its own, so that it counts as a foreign commit: near copies of what leaves must go, too. One
+        that stayed would outlive even a delete by another process, which finds nothing there and moves no token.
+        """
+        if self._maxsize is None or (excess := cursor.execute(schema.COUNT).get - self._maxsize) <= 0:
+            return
         leaving = excess + min(self._maxsize // 16, _MOST_EVICTED_AHEAD)
         candidates = self._candidates(cursor, leaving * _WINDOW)
         assert self._recency is not None  # noqa: S101  # bounded caches have it; for the type checker
@@ -287,12 +240,13 @@ class SQLiteBackend(CacheBackend):
         def staleness(row: tuple[str, float | None, float]) -> tuple[bool, bool, float]:
             key, expires_at, created_at = row
             live = expires_at is None or expires_at > now
-            return key in written, live, max(created_at, read_at.get(key, 0.0))
+            return key in added, live, max(created_at, read_at.get(key, 0.0))
 
-        evicted = [key for key, _, _ in sorted(candidates, key=staleness)[:leaving]]
-        for key in evicted:
-            cursor.execute(schema.REMOVE, (key,)).fetchall()
-        return evicted
+        leaving_keys = [key for key, _, _ in sorted(candidates, key=staleness)[:leaving]]
+        with cursor.connection:
+            cursor.executemany(schema.FORGET, [(key,) for key in leaving_keys])
+        self.evictions += len(leaving_keys)
+        self._recency.forget(leaving_keys)
 
     def _candidates(self, cursor: apsw.Cursor, count: int) -> list[Any]:
         """Return the next stretch of keys: a hand goes round all of them, as in CLOCK."""
@@ -303,8 +257,3 @@ class SQLiteBackend(CacheBackend):
             rows += [row for row in cursor.execute(schema.WINDOW, ("", count)).fetchall() if row[0] not in seen]
         self._hand = str(rows[min(len(rows), count) - 1][0])
         return rows
-
-    def _after_eviction(self, evicted: list[str]) -> None:
-        if evicted and self._recency is not None:
-            self.evictions += len(evicted)
-            self._recency.forget(evicted)

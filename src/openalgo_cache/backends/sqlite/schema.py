@@ -41,6 +41,7 @@ PUT: Final = """INSERT INTO cache (key, expires_at, created_at, value) VALUES (?
     ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, created_at = excluded.created_at, value =
     excluded.value"""
 REMOVE: Final = "DELETE FROM cache WHERE key = ? RETURNING expires_at"
+FORGET: Final = "DELETE FROM cache WHERE key = ?"
 REMOVE_EXPIRED: Final = "DELETE FROM cache WHERE key = ? AND expires_at <= ?"
 CLEAR: Final = "DELETE FROM cache"
 LIVE: Final = "SELECT count(*) FROM cache WHERE expires_at IS NULL OR expires_at > ?"

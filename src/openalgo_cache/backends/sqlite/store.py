@@ -36,6 +36,7 @@ _FORK_PATIENCE: Final = 1.0
 
 T = TypeVar("T")
 Work = Callable[[apsw.Cursor], T]
+Row = tuple[str, float | None, float, bytes]
 
 
 class Store:
@@ -81,19 +82,40 @@ class Store:
         Raises:
             BackendUnavailableError: The file cannot be opened or read.
         """
-        return self._guarded(self._read, work, None)
+        return self._guarded(lambda: self._read(work))
 
-    def write(self, work: Work[T], listener: TokenListener | None = None) -> T:
+    def write(self, work: Work[T], listener: TokenListener | None = None, trim: Work[None] | None = None) -> T:
         """Run ``work`` in a transaction of its own, as the only writer, and return what it returns.
 
         Args:
             work: Executes the statements; whatever it raises rolls them back.
             listener: Told what this write alone did to the change token.
+            trim: Run afterwards, before any other writer; what it changes counts as somebody else's commit.
 
         Raises:
             BackendUnavailableError: The file cannot be opened or written.
         """
-        return self._guarded(self._write, work, listener)
+        return self._guarded(lambda: self._write(lambda: self._transact(work), listener, trim))
+
+    def put(self, row: Row, listener: TokenListener | None, trim: Work[None] | None) -> None:
+        """Store one row of a cache, as the only writer; a statement outside a transaction is one.
+
+        Args:
+            row: Key, expiry, time of creation, value.
+            listener: As for :meth:`write`.
+            trim: Likewise; only run if the key is new.
+
+        Raises:
+            BackendUnavailableError: The file cannot be opened or written.
+        """
+
+        def attempt() -> bool:
+            link = self._writing()
+            changes = link.connection.total_changes()
+            link.execute(schema.PUT, row)
+            return link.connection.total_changes() - changes > 1  # the trigger counted a new one
+
+        self._guarded(lambda: self._write(attempt, listener, trim))
 
     def maintain(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run ``work`` on the writer's connection, as the only writer, outside a transaction."""
@@ -133,19 +155,17 @@ class Store:
             self._close(_FORK_PATIENCE)
             self.pool.reopen()
 
-    def _guarded(
-        self, attempt: Callable[[Work[T], TokenListener | None], T], work: Work[T], listener: TokenListener | None
-    ) -> T:
+    def _guarded(self, attempt: Callable[[], T]) -> T:
         try:
             try:
-                return attempt(work, listener)
+                return attempt()
             except DAMAGED:
                 self._rebuild()
-                return attempt(work, listener)
+                return attempt()
         except (apsw.Error, OSError) as error:
             raise self._translated(error) from None
 
-    def _read(self, work: Work[T], _: TokenListener | None) -> T:
+    def _read(self, work: Work[T]) -> T:
         if not self._ready:
             with self._mutex:
                 self._prepare()
@@ -155,16 +175,30 @@ class Store:
         finally:
             self.pool.give(link)
 
-    def _write(self, work: Work[T], listener: TokenListener | None) -> T:
+    def _write(self, change: Callable[[], T], listener: TokenListener | None, trim: Work[None] | None) -> T:
         with self._mutex:
-            self._prepare()
+            if not self._ready:
+                self._prepare()
             with self._file_lock:
-                return self._commit(work, listener)
+                index = self._index
+                if index is None or listener is None:
+                    result = change()
+                    if trim is not None and result is not False:
+                        trim(self._writing().cursor)
+                    return result
+                before, commits = index.token[0], index.commits()
+                result = change()
+                if trim is not None and result is not False:
+                    trim(self._writing().cursor)
+                after = index.token[0]
+                # Another program may write without our lock. The second copy of the header is written first: if it
+                # counts one commit only, then the token, read before it, is that of ours.
+                if index.commits() == (commits + 1) & 0xFFFFFFFF:
+                    listener.advance(before, after)
+                return result
 
-    def _commit(self, work: Work[T], listener: TokenListener | None) -> T:
+    def _transact(self, work: Work[T]) -> T:
         cursor = self._writing().cursor
-        index = self._index if listener is not None else None
-        before, commits = (index.token[0], index.commits()) if index is not None else (0, 0)
         cursor.execute("BEGIN IMMEDIATE")
         try:
             result = work(cursor)
@@ -174,12 +208,6 @@ class Store:
                 with suppress(apsw.Error):
                     cursor.execute("ROLLBACK")
             raise
-        if index is not None and listener is not None:
-            after = index.token[0]
-            # Another program may write without our lock. The second copy of the header is written first: if it counts
-            # one commit only, then the token, read before it, is that of ours.
-            if index.commits() == (commits + 1) & 0xFFFFFFFF:
-                listener.advance(before, after)
         return result
 
     def _writing(self) -> Link:

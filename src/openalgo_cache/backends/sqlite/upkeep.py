@@ -49,17 +49,21 @@ class Upkeep:
         self._vacuum_interval = vacuum_interval
         self._now = clock
         self._vacuumed_at = clock()
+        self._is_served = False
         self.purged = 0
 
     def start(self) -> None:
         """See to it that the background thread looks after this file."""
-        if _served.process != os.getpid():
+        if not _served.runs:
             _served.begin()
-        _served.add(self)
+        if not self._is_served:
+            self._is_served = True
+            _served.all.add(self)
 
     def stop(self) -> None:
         """Leave this file alone from now on."""
-        _served.discard(self)
+        self._is_served = False
+        _served.all.discard(self)
 
     def run(self) -> None:
         """Purge what expired, give unused space back if it is time, flush recency, make the day's backup."""
@@ -98,30 +102,29 @@ class Upkeep:
 
 
 class _Served:
-    """The files that this process's background thread looks after."""
+    """The files that this process's background thread looks after.
+
+    Attributes:
+        runs: Whether the thread runs in this process.
+        all: The files' upkeep.
+    """
 
     def __init__(self) -> None:
-        self.process = -1
+        self.runs = False
+        self.all: weakref.WeakSet[Upkeep] = weakref.WeakSet()
         self._lock = make_lock()
-        self._all: weakref.WeakSet[Upkeep] = weakref.WeakSet()
 
     def begin(self) -> None:
-        """Start the thread, unless it runs in this process."""
+        """Start the thread, unless it runs."""
         with self._lock:
-            if self.process != os.getpid():
-                self.process = os.getpid()
-                start_new_thread(self._loop, (self.process,))
+            if not self.runs:
+                self.runs = True
+                start_new_thread(self._loop, ())
 
-    def add(self, upkeep: Upkeep) -> None:
-        self._all.add(upkeep)
-
-    def discard(self, upkeep: Upkeep) -> None:
-        self._all.discard(upkeep)
-
-    def _loop(self, process: int) -> None:
+    def _loop(self) -> None:
         sleep(_FIRST)
-        while process == os.getpid():
-            for upkeep in list(self._all):
+        while True:
+            for upkeep in list(self.all):
                 try:
                     upkeep.run()
                 except CacheError as error:
@@ -133,8 +136,7 @@ _served: Final = _Served()
 
 
 def _after_fork_in_child() -> None:
-    _served._lock = make_lock()  # noqa: SLF001  # the parent's thread may have held it
-    _served.process = -1
+    _served.runs = False  # threads stay with the parent
 
 
 if hasattr(os, "register_at_fork"):
