@@ -34,8 +34,14 @@ def parts(moment: datetime | time) -> tuple[int, Any]:
     if type(zone) is ZoneInfo and zone.key is not None:
         return _ZONEINFO, zone.key
     if _is_pytz(zone) and isinstance(moment, datetime):
-        offset = moment.utcoffset() or timedelta(0)
-        return _PYTZ, [zone.zone, offset.total_seconds()]  # type: ignore[attr-defined]  # pytz's own attribute
+        place: str = zone.zone  # type: ignore[attr-defined]  # pytz's own attribute
+        seconds = (moment.utcoffset() or timedelta(0)).total_seconds()
+        if not _is_localized(moment, place, seconds):
+            raise UnsupportedValueError(
+                f"has the pytz zone {place} with an offset that it does not have at that time: "
+                "make such datetimes with zone.localize(...) or datetime.now(zone)"
+            )
+        return _PYTZ, [place, seconds]
     kind = type(zone)
     raise UnsupportedValueError(
         f"has the time zone type {kind.__module__}.{kind.__qualname__}: "
@@ -68,7 +74,17 @@ def _attach_pytz(moment: datetime, name: str, offset: float) -> datetime:
     except ImportError:
         raise UnreadableRecordError("a record uses a pytz time zone, and pytz is not installed here") from None
     local: datetime = pytz.timezone(name).fromutc(moment - timedelta(seconds=offset))
-    return local
+    return local.replace(fold=moment.fold)
+
+
+def _is_localized(moment: datetime, name: str, offset: float) -> bool:
+    """Return whether attaching the zone anew gives the same wall time and the same offset."""
+    wall = moment.replace(tzinfo=None)
+    try:
+        again = _attach_pytz(wall, name, offset)
+    except OverflowError:  # too near to the first or the last year
+        return False
+    return again.tzinfo is moment.tzinfo and again.replace(tzinfo=None) == wall
 
 
 def _is_pytz(zone: tzinfo) -> bool:
