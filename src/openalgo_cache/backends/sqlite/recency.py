@@ -6,7 +6,7 @@ process's near tier. Losing this file costs nothing but the order of evictions.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -45,25 +45,30 @@ class Recency:
         note: Notes a read of a key: the queue's own method, since every read calls it.
     """
 
-    __slots__ = ("_gone", "_now", "_reads", "_store", "note")
+    __slots__ = ("_gone", "_noted", "_now", "_reads", "_store", "note")
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._store = Store(path, schema.RECENCY_SCHEMA, synchronous="OFF")
         self._now = clock
         self._gone: set[str] = set()
+        self._noted: dict[str, tuple[float, int]] = {}
         self._reads: deque[str] = deque(maxlen=_MOST_NOTED)
         self.note: Callable[[str], None] = self._reads.append
 
     def last_reads(self, keys: Iterable[str]) -> dict[str, float]:
         """Return when those of ``keys`` were last read that were read at all, seconds since the epoch."""
-        noted = {key: when for key, when, _ in self._summary(list(self._reads))}
-        known = {}
+        self._absorb()
+        noted, known = self._noted, {}
 
         def look_up(cursor: apsw.Cursor) -> None:
-            for key in keys:
-                when = noted.get(key) or cursor.execute(_WHEN, (key,)).get
-                if when is not None:
-                    known[key] = when
+            cursor.execute("BEGIN")  # one set of locks for all
+            try:
+                for key in keys:
+                    when = noted[key][0] if key in noted else cursor.execute(_WHEN, (key,)).get
+                    if when is not None:
+                        known[key] = when
+            finally:
+                cursor.execute("COMMIT")
 
         with suppress(CacheError):  # without it, entries leave in the order in which they were written
             self._store.read(look_up)
@@ -77,9 +82,10 @@ class Recency:
 
     def flush(self) -> None:
         """Bring what was noted to the file. If that fails, it is forgotten."""
-        reads = [self._reads.popleft() for _ in range(len(self._reads))]
+        self._absorb()
+        noted, self._noted = self._noted, {}
         gone, self._gone = self._gone, set()
-        rows = sorted(row for row in self._summary(reads) if row[0] not in gone)
+        rows = sorted((key, when, count) for key, (when, count) in noted.items() if key not in gone)
         if not rows and not gone:
             return
 
@@ -90,12 +96,12 @@ class Recency:
         with suppress(CacheError):
             self._store.write(work)
 
-    def _summary(self, reads: list[str]) -> list[tuple[str, float, int]]:
-        """Return (key, last read at, number of reads); the time is that of now, less a moment for each later read."""
-        counts = Counter(reads)
-        latest = dict(zip(reads, range(-len(reads), 0), strict=True))
-        now = self._now()
-        return [(key, now + at * 1e-6, counts[key]) for key, at in latest.items()]
+    def _absorb(self) -> None:
+        """Sum up the reads noted since the last time. Each is dated now, less a moment for every later one."""
+        now, count = self._now(), len(self._reads)
+        for later in range(count - 1, -1, -1):
+            key = self._reads.popleft()
+            self._noted[key] = (now - later * 1e-6, self._noted.get(key, (0.0, 0))[1] + 1)
 
     def close(self) -> None:
         """Flush, and close the file."""
