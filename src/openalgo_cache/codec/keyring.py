@@ -1,8 +1,8 @@
 """The key ring: the installation's keys, in one private file, created once.
 
-The file (``.cache_key``) is JSON: a random ring id, a secret for blinding keys and for the symbol master, and the
-sealing keys, each with a random id and a state. The ring id and that secret never rotate. The single key that the
-proposal describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key
+The file (``.cache_key``) is JSON: a random ring id, a secret for blinding keys and for the symbol master, the sealing
+keys, each with a random id and a state, and a checksum. The ring id and that secret never rotate. The single key that
+the proposal describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key
 itself.
 
 Subkeys are derived from a key by HKDF-SHA256 (RFC 5869), one for each purpose and context, so that no key is used for
@@ -12,7 +12,6 @@ two things.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import secrets
@@ -104,16 +103,20 @@ class KeyRing:
 
     @classmethod
     def of_one(cls, secret: bytes | str) -> KeyRing:
-        """Make a ring of one Fernet-format key: 32 bytes as 44 characters of URL-safe base64.
+        """Make a ring of one key.
+
+        Args:
+            secret: The key's 32 bytes, or the same as Fernet prints them: 44 characters of URL-safe base64.
 
         Raises:
             KeyRingError: The text is not such a key.
         """
-        text = secret if isinstance(secret, bytes) else secret.encode("ascii", "replace")
-        try:
-            key = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
+        key = secret if isinstance(secret, bytes) else secret.encode("ascii", "replace")
+        if isinstance(secret, str) or len(key) != _KEY_BYTES:
+            try:
+                key = base64.b64decode(key.strip(), altchars=b"-_", validate=True)
+            except ValueError:
+                key = b""
         if len(key) != _KEY_BYTES:
             raise KeyRingError(
                 "a single key is 32 bytes as 44 characters of URL-safe base64, as Fernet.generate_key() makes"
@@ -144,11 +147,13 @@ class KeyRing:
             raise KeyRingError(
                 f"the key ring {path} is empty: restore it from a backup (or delete it if nothing sealed is needed)"
             )
-        if len(content.strip()) == _FERNET_LENGTH:
-            return cls.of_one(content)
         try:
+            if len(content.strip()) == _FERNET_LENGTH:
+                return cls.of_one(content)
             return cls._of_json(json.loads(content))
-        except (ValueError, TypeError, LookupError, AttributeError, binascii.Error):
+        except KeyRingError as error:
+            raise KeyRingError(f"the key ring {path} cannot be used: {error}") from None
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise KeyRingError(f"the key ring {path} is damaged: restore it from a backup") from None
 
     @classmethod
@@ -158,12 +163,12 @@ class KeyRing:
         Raises:
             KeyRingError: It cannot be read, or it cannot be created: nothing is ever stored without a usable key.
         """
-        if not path.exists():
-            try:
+        try:
+            if not path.exists():
                 files.ensure_folder(path.parent)
                 files.write_private_new(path, cls.generate().to_json())
-            except OSError as error:
-                raise KeyRingError(f"the key ring {path} cannot be created: {error.strerror or error}") from None
+        except OSError as error:
+            raise KeyRingError(f"the key ring {path} cannot be created: {error.strerror or error}") from None
         return cls.load(path)
 
     def to_json(self) -> bytes:
@@ -172,13 +177,16 @@ class KeyRing:
             {"id": key.id, "state": key.state, "created_at": key.created_at, "secret": _encoded(key.secret)}
             for key in self._keys.values()
         ]
-        ring = {"format": 1, "ring_id": self.id, "root": _encoded(self._root), "keys": keys}
+        ring: dict[str, object] = {"format": 1, "ring_id": self.id, "root": _encoded(self._root), "keys": keys}
+        ring["check"] = _checksum(ring)
         return json.dumps(ring, indent=1).encode() + b"\n"
 
     @classmethod
     def _of_json(cls, ring: dict[str, object]) -> KeyRing:
         if ring["format"] != 1:
-            raise KeyRingError("the key ring was written by a newer version of openalgo-cache")
+            raise KeyRingError("it was written by a newer version of openalgo-cache")
+        if ring["check"] != _checksum(ring):
+            raise ValueError
         keys: list[Key] = []
         for one in ring["keys"]:  # type: ignore[attr-defined]  # a wrong shape raises, and the caller says 'damaged'
             if one["state"] not in _STATES:
@@ -196,3 +204,9 @@ def _derive(secret: bytes, purpose: str, context: bytes) -> bytes:
 
 def _encoded(secret: bytes) -> str:
     return base64.b64encode(secret).decode()
+
+
+def _checksum(ring: dict[str, object]) -> str:
+    """Return a checksum of a ring's file. One wrong bit in a secret would make every honest record look forged."""
+    content = json.dumps({name: part for name, part in ring.items() if name != "check"}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
