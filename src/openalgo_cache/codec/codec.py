@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from openalgo_cache.codec import compressors
 from openalgo_cache.codec.envelope import AEAD, HAS_EPOCH, HAS_TAGS, LEASE, MODE, MSGPACK, Head
 from openalgo_cache.codec.sealing import RingSeal, Seal, Sealed
-from openalgo_cache.codec.serializers import dumps, loads
+from openalgo_cache.codec.serializers import dumps, loads, loads_unverified
 from openalgo_cache.errors import UnreadableRecordError, ValueTooLargeError
 
 MAX_VALUE_BYTES: Final = 1 << 20
@@ -55,10 +56,11 @@ class Codec:
         max_value_bytes: The largest serialised value to take.
     """
 
-    __slots__ = ("_compress", "_max_value_bytes", "_seal")
+    __slots__ = ("_compress", "_loads", "_max_value_bytes", "_seal")
 
     def __init__(self, seal: Seal, *, compress: bool = False, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
         self._seal = seal
+        self._loads = loads if isinstance(seal, RingSeal) else loads_unverified
         self._compress = compress
         self._max_value_bytes = max_value_bytes
 
@@ -100,7 +102,7 @@ class Codec:
             if head.flags & LEASE:
                 return None, expires_at, True
             body = self._body(head, body)
-        return loads(body), expires_at, False
+        return self._loads(body), expires_at, False
 
     def verifies(self, stored: str, record: bytes) -> bool:
         """Return whether a record is as it was written, under this key."""
@@ -117,11 +119,15 @@ class Codec:
             if head.flags & LEASE:
                 return (None, expires_at, True), None
             body = self._body(head, body)
-        read = loads(body), expires_at, False
+        read = self._loads(body), expires_at, False
         if record[MODE] == AEAD:
             assert isinstance(self._seal, RingSeal)  # noqa: S101  # for the type checker: only a ring opens such records
-            return read, Admitted(self._seal.hold(stored, record), _load_sealed)
+            load = _load_sealed if head is None else partial(self._load_sealed_body, head)
+            return read, Admitted(self._seal.hold(stored, record), load)
         return _admit_plain(read, body)
+
+    def _load_sealed_body(self, head: Head, held: Sealed) -> Any:
+        return loads(self._body(head, held.decrypt(held.nonce, held.ciphertext, held.associated)))
 
     def _body(self, head: Head, body: bytes) -> bytes:
         """Return a verified body as the serialiser wrote it."""

@@ -39,9 +39,9 @@ def decompress(compressor: int, body: bytes, most: int) -> bytes:
         raise UnreadableRecordError("a record uses a compressor that this version does not know")
     inflater = zlib.decompressobj()
     try:
-        plain = inflater.decompress(body, most)
+        plain = inflater.decompress(body, most + 1)  # one more: at the limit itself the end would not be seen
     except zlib.error:
         raise UnreadableRecordError("a record's body cannot be decompressed") from None
-    if not inflater.eof or inflater.unused_data:
+    if not inflater.eof or inflater.unused_data or len(plain) > most:
         raise UnreadableRecordError("a record's body is incomplete or too large")
     return plain

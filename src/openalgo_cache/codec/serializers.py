@@ -11,6 +11,7 @@ memoryview, subclasses, caller-made extension objects) and turns everything that
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -21,11 +22,14 @@ from uuid import UUID
 
 import ormsgpack
 
-from openalgo_cache.codec import zones
+from openalgo_cache.codec import nesting, zones
 from openalgo_cache.errors import UnreadableRecordError, UnsupportedValueError
 
 MAX_DEPTH: Final = 100
 """How deeply containers may be nested: far below what the decoder and Python's stack bear."""
+
+_MOST_LEVELS: Final = 4 * MAX_DEPTH
+"""How deeply the bytes of such a value are nested at most: an instance is an extension, a pair, and its parts."""
 
 _TAG_TUPLE: Final = 1
 _TAG_SET: Final = 2
@@ -40,9 +44,11 @@ _TAG_DECIMAL: Final = 10
 _TAG_UUID: Final = 11
 _TAG_REGISTERED: Final = 12
 
+_OPAQUE: Final = frozenset({_TAG_INT, _TAG_DECIMAL, _TAG_UUID})
+"""Whose content is no MessagePack."""
+
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _TEXT: Final = frozenset({str})
-_INT64: Final = range(-(2**63), 2**64)
 
 _OPTIONS: Final = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -54,10 +60,13 @@ _OPTIONS: Final = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
+_unpack = ormsgpack.unpackb
+
 Disassemble = Callable[[Any], Any]
 Assemble = Callable[[Any], Any]
 _by_type: dict[type, tuple[str, Disassemble]] = {}
 _by_name: dict[str, tuple[type, Assemble]] = {}
+_refusal: Final = threading.local()
 
 
 def dumps(value: object) -> bytes:
@@ -78,16 +87,24 @@ def dumps(value: object) -> bytes:
 def loads(data: bytes | memoryview) -> Any:
     """Return the value whose bytes are ``data``.
 
+    Args:
+        data: Bytes that were verified, or never left this process: see :func:`loads_unverified` for others.
+
     Raises:
         UnreadableRecordError: The bytes are no value, or name a class that is not registered here.
     """
     try:
-        return ormsgpack.unpackb(data, ext_hook=_decode_extension)
-    except UnreadableRecordError:
-        raise
-    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
-        # Registered constructors run in here; whatever they refuse, the record is what cannot be read.
-        raise UnreadableRecordError(f"a record holds no readable value ({type(error).__name__})") from None
+        return _unpack(data, ext_hook=_decode_extension)
+    except (ValueError, RecursionError):  # all that the decoder raises, whatever a constructor in it raised
+        raise _refused() from None
+
+
+def loads_unverified(data: bytes | memoryview) -> Any:
+    """Do as :func:`loads` does for bytes that nobody vouches for: they may be made to exhaust the decoder's stack."""
+    try:
+        return _unpack(data, ext_hook=_decode_unverified)
+    except (ValueError, RecursionError):
+        raise _refused() from None
 
 
 def register(
@@ -178,7 +195,9 @@ def _part(value: Any, depth: int, where: object) -> Any:
 
 def _single(value: Any, kind: type, depth: int) -> Any:
     if kind is datetime:
-        return _extension(_TAG_DATETIME, [*value.timetuple()[:6], value.microsecond, value.fold, *_zone(value)])
+        day = [value.year, value.month, value.day]
+        clock = [value.hour, value.minute, value.second, value.microsecond, value.fold]
+        return _extension(_TAG_DATETIME, [*day, *clock, *_zone(value)])
     if kind is date:
         return _extension(_TAG_DATE, [value.year, value.month, value.day])
     if kind is time:
@@ -220,16 +239,34 @@ def _default(value: Any) -> ormsgpack.Ext:
 
 
 def _decode_extension(tag: int, data: bytes) -> Any:
-    if tag == _TAG_INT:
-        return int.from_bytes(data, "big", signed=True)
-    if tag == _TAG_DECIMAL:
-        return Decimal(data.decode())
-    if tag == _TAG_UUID:
-        return UUID(bytes=data)
-    decode = _DECODERS.get(tag)
-    if decode is None:
-        raise UnreadableRecordError(f"a record uses the type tag {tag}, which this version does not know")
-    return decode(ormsgpack.unpackb(data, ext_hook=_decode_extension))
+    try:
+        if tag == _TAG_INT:
+            return int.from_bytes(data, "big", signed=True)
+        if tag == _TAG_DECIMAL:
+            return Decimal(data.decode())
+        if tag == _TAG_UUID:
+            return UUID(bytes=data)
+        decode = _DECODERS.get(tag)
+        if decode is None:
+            raise UnreadableRecordError(  # noqa: TRY301  # so that the reason is kept below, as others' are
+                f"a record uses the type tag {tag}, which this version does not know"
+            )
+        return decode(_unpack(data, ext_hook=_decode_extension))
+    except UnreadableRecordError as error:
+        _refusal.reason = str(error)  # the decoder says of any error that there was one, and nothing else
+        raise
+
+
+def _decode_unverified(tag: int, data: bytes) -> Any:
+    if len(data) > _MOST_LEVELS and nesting.is_deeper_than(_MOST_LEVELS, data, _OPAQUE):
+        raise ValueError
+    return _decode_extension(tag, data)
+
+
+def _refused() -> UnreadableRecordError:
+    reason = getattr(_refusal, "reason", "a record holds no readable value")
+    _refusal.__dict__.clear()
+    return UnreadableRecordError(reason)
 
 
 def _decode_datetime(parts: list[Any]) -> datetime:
