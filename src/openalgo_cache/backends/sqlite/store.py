@@ -129,13 +129,13 @@ class Store:
 
     def change_token(self) -> Sequence[int]:
         """Return the words whose first element changes with every commit of anybody (see SupportsChangeToken)."""
+        return self._guarded(self._change_token)
+
+    def _change_token(self) -> Sequence[int]:
         with self._mutex:
-            try:
-                self._prepare()
-                if self._index is None and self._version is None:
-                    self._find_token()
-            except (apsw.Error, OSError) as error:
-                raise self._translated(error) from None
+            self._prepare()
+            if self._index is None and self._version is None:
+                self._find_token()
             return self._index.token if self._index is not None else self._version or ()
 
     def _find_token(self) -> None:
