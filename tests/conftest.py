@@ -10,6 +10,7 @@ from hypothesis import settings
 for _name in [name for name in os.environ if name.startswith(("CACHE_", "REDIS_", "VALKEY_", "SQLITE_", "SESSION_"))]:
     del os.environ[_name]
 
-# A machine that is busy with something else is no finding.
+# A machine that is busy with something else is no finding. `--hypothesis-profile=soak` tries a hundred times as much.
 settings.register_profile("project", deadline=None, print_blob=True)
+settings.register_profile("soak", deadline=None, print_blob=True, max_examples=10_000)
 settings.load_profile("project")

@@ -18,6 +18,7 @@ from openalgo_cache.handle import DEFAULT, MISSING, Found, Handle, Keep, Put, Re
 from openalgo_cache.keys import Key
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Key)
 
 
 class Cache(Handle):
@@ -49,10 +50,10 @@ class Cache(Handle):
             return entry.held if load is None else load(entry.held)
         return self._read(key, default)
 
-    def get_many(self, keys: Iterable[Key]) -> dict[Key, Any]:
+    def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
         """Return the values of those of ``keys`` that are there."""
-        found: dict[Key, Any] = {}
-        missing: dict[str, Key] = {}
+        found: dict[K, Any] = {}
+        missing: dict[str, K] = {}
         keyspace = self._opened().keyspace
         for key in keys:
             if (value := self._peek(key)) is not MISSING:
@@ -146,7 +147,7 @@ class Cache(Handle):
         self._change((key,), stack.backend.set, stored, entry)
         self._counters.sets += 1
 
-    def set_many(self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT) -> None:
+    def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT) -> None:
         """Store all of ``items``, or none of them, with one lifetime (see :meth:`set`)."""
         stack, now = self._opened(), self._now()
         expires = self._expiry(ttl, now)
@@ -199,7 +200,7 @@ class Cache(Handle):
 
         return int(self._exchange(key, decide, n))
 
-    def pop(self, key: Key, default: Any = MISSING) -> Any:
+    def pop(self, key: Key, default: Any = DEFAULT) -> Any:
         """Remove the entry under ``key`` and return its value; of several callers one gets it.
 
         Raises:
@@ -213,7 +214,7 @@ class Cache(Handle):
         if value is not MISSING:
             self._counters.deletes += 1
             return value
-        if default is MISSING:
+        if default is DEFAULT:  # left out; MISSING is an answer like any other
             raise KeyError(key)
         return default
 
@@ -315,6 +316,6 @@ class Cache(Handle):
                 return default
         return value
 
-    def update(self, items: Mapping[Key, Any] | Iterable[tuple[Key, Any]] = (), /, **more: Any) -> None:
+    def update(self, items: Mapping[K, Any] | Iterable[tuple[K, Any]] = (), /, **more: Any) -> None:
         """Store all of ``items`` and ``more``, with the cache's own lifetime."""
         self.set_many(dict(items, **more))

@@ -33,6 +33,7 @@ _CLOCK_SLACK: Final = 1.0
 _TRIES_WITHOUT_PAUSE: Final = 3
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Key)
 
 
 class Sentinel(Enum):
@@ -214,7 +215,7 @@ class Handle:
             self._unreadable(stack, stored, payload, error)
         return MISSING
 
-    def _read_many(self, missing: dict[str, Key]) -> dict[Key, Any]:
+    def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
         stack = self._opened()
         token = self._swallowing(None, stack.near.begin_fill) if stack.near.keeps else None
         now = self._now()

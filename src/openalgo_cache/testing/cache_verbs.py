@@ -35,6 +35,7 @@ class CacheVerbs(Contract):
         assert cache.touch("key") is False
         assert cache.pop("key", 5) == 5
         assert cache.pop("key", None) is None
+        assert cache.pop("key", MISSING) is MISSING
         assert cache.clear() == 0
         assert cache.size() == len(cache) == 0
         for verb in (lambda: cache["key"], lambda: cache.pop("key"), lambda: cache.ttl("key")):

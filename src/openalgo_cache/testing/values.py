@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from types import SimpleNamespace
@@ -103,7 +104,11 @@ def same(one: object, other: object) -> bool:
         return same(list(one), list(other)) and same(list(one.values()), list(other.values()))
     if isinstance(one, set | frozenset) and isinstance(other, set | frozenset):
         return len(one) == len(other) and sorted(map(_shown, one)) == sorted(map(_shown, other))
-    return (one == other or one != one) and _shown(one) == _shown(other)  # noqa: PLR0124  # not a number differs from itself
+    if is_dataclass(one) and is_dataclass(other):
+        return all(same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    if isinstance(one, Decimal) and isinstance(other, Decimal):
+        return one.as_tuple() == other.as_tuple()
+    return (one == other or one != one) and _shown(one) == _shown(other)  # noqa: PLR0124  # nan differs from itself
 
 
 def _shown(value: object) -> tuple[str, ...]:
