@@ -8,15 +8,17 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 from openalgo_cache import CacheError, Settings, configure_cache_environment
 from openalgo_host import logs
 from openalgo_host.administrator import ensure_administrator, renew_credentials
 from openalgo_host.application import create_app
+from openalgo_host.errors import StartError
 from openalgo_host.host import Host
 from openalgo_host.master import ensure_master
-from openalgo_host.options import Options, StartError
+from openalgo_host.options import Options
 from openalgo_host.server import address_of, is_local, reserve, serve, stop_on_signals
 
 _log = logging.getLogger("openalgo_host")
@@ -60,6 +62,7 @@ def _run(settings: Settings, options: Options) -> None:
         host = Host.open(settings, time.time)
         try:
             host.manager.choice()  # logs which backend keeps the caches
+            host.sessions.cache.size()  # opens the store, so that what is wrong with it shows now
             ensure_master(host.symbols, options.master)
             if ensure_administrator(host, _show):
                 _log.info("Created the administrator; the credentials are shown this once")
@@ -68,8 +71,9 @@ def _run(settings: Settings, options: Options) -> None:
                     "HOST=%s opens the host to the network, without TLS: put a TLS proxy before it", options.host
                 )
             app = create_app(host)
-            _show(f"Serving {address_of(reserved)} (Ctrl-C stops it)")
-            serve(app, reserved)
+            with suppress(KeyboardInterrupt):
+                _show(f"Serving {address_of(reserved)} (Ctrl-C stops it)")
+                serve(app, reserved)
             _log.info("Stopped")
         finally:
             host.close()
@@ -78,7 +82,8 @@ def _run(settings: Settings, options: Options) -> None:
 def _renew(settings: Settings) -> None:
     host = Host.open(settings, time.time)
     try:
-        renew_credentials(host, _show)
+        if not ensure_administrator(host, _show):
+            renew_credentials(host, _show)
     finally:
         host.close()
 

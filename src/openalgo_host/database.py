@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from openalgo_host.errors import StartError
 
 FILE_NAME: Final = "openalgo_host.db"
 _WAIT: Final = 10.0
@@ -42,11 +45,19 @@ class Database:
         """Create what is missing of the file and its tables; harmless if all is there.
 
         Raises:
-            OSError: The file cannot be created.
+            StartError: The file cannot be created, or is no database.
         """
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        with self._engine.execution_options(writes=True).begin() as connection:
-            Base.metadata.create_all(connection)
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            with self._engine.execution_options(writes=True).begin() as connection:
+                Base.metadata.create_all(connection)
+        except OSError as error:
+            raise StartError(f"The database {self.path} cannot be opened: {error.strerror or error}.") from None
+        except DBAPIError as error:
+            raise StartError(
+                f"The database {self.path} cannot be used: {error.orig}. Put a copy of yours in its place, or move it "
+                "away: the next start makes a new one, with a new administrator."
+            ) from None
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -8,6 +8,8 @@ from flask import Flask, Response, jsonify, make_response, render_template, requ
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
+from openalgo_cache import BackendUnavailableError
+
 _log = logging.getLogger("openalgo_host")
 
 
@@ -27,6 +29,11 @@ def install(app: Flask) -> None:
             if name not in {"Content-Type", "Content-Length"}:
                 answer.headers[name] = value
         return answer
+
+    @app.errorhandler(BackendUnavailableError)
+    def without_cache(error: BackendUnavailableError) -> Response:
+        _log.error("%s", error)
+        return refuse(ServiceUnavailable("Part of the host's memory does not answer at the moment: try again shortly."))
 
     @app.errorhandler(SQLAlchemyError)
     def without_database(error: SQLAlchemyError) -> Response:

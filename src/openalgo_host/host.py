@@ -50,6 +50,7 @@ class Host:
         """Put a host together; makes its folder, key ring and tables where they are missing.
 
         Raises:
+            StartError: The database cannot be used.
             KeyRingError: There is no key ring that can be used.
             OSError: The folder cannot be written.
         """

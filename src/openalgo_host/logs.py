@@ -12,6 +12,7 @@ def configure() -> None:
     lines.setFormatter(_Short("%(asctime)s  %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[lines])
     logging.getLogger("waitress").setLevel(logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for every request that waits for a thread
 
 
 class _Short(logging.Formatter):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openalgo_cache import SymbolImportError
-from openalgo_cache.symbols import generate_master
-from openalgo_host.options import StartError
+from openalgo_cache.symbols import MASTER_ROWS, generate_master
+from openalgo_host.errors import StartError
 from openalgo_host.progress import progress
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
         _log.info("First start: importing the master contract %s", own)
         _import(symbols, own)
     else:
-        _log.info("First start: generating a master contract")
+        _log.info("First start: generating a master contract of %s instruments", f"{MASTER_ROWS:,}")
         with tempfile.TemporaryDirectory(prefix="openalgo-host-") as folder:
             made = Path(folder, "master.csv")
             generate_master(made)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from openalgo_host.errors import StartError
+
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 5000
-
-
-class StartError(Exception):
-    """The host cannot start; the message says why, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)

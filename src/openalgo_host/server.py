@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import waitress  # type: ignore[import-untyped]  # it brings no types
 
-from openalgo_host.options import StartError
+from openalgo_host.errors import StartError
 
 if TYPE_CHECKING:
     from flask import Flask

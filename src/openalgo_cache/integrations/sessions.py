@@ -30,9 +30,15 @@ import flask
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
+from openalgo_cache.backends import registry
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.serializers import dumps, loads
-from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError, UnsupportedValueError
+from openalgo_cache.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    UnreadableRecordError,
+    UnsupportedValueError,
+)
 from openalgo_cache.expiry import Lifetime, earliest, expires_at, until
 from openalgo_cache.handle import Found, Keep, Put, Remove
 from openalgo_cache.integrations.merge import Fields, SessionConflict, changed, merge
@@ -175,6 +181,7 @@ class CacheSessions(SessionInterface):
     ) -> None:
         self._manager = manager
         self._now = clock
+        self._cache: Cache | None = None
         if app is not None:
             self.init_app(app)
 
@@ -184,18 +191,23 @@ class CacheSessions(SessionInterface):
 
     @property
     def cache(self) -> Cache:
-        """The cache that holds the sessions; opened when it is first used."""
-        manager = self._manager or default_manager()
-        kind = manager.settings.session_type
-        return manager.get_cache(
-            "sessions",
-            ttl=until(manager.settings.session_expiry_time),
-            maxsize=_MOST_SESSIONS,
-            encrypted=True,
-            blinded=True,
-            backend="sqlite" if kind == "filesystem" else kind,
-            on_error="raise",
-        )
+        """The cache that holds the sessions; opened when it is first used.
+
+        Raises:
+            ConfigurationError: SESSION_TYPE asks for a backend that is not there.
+        """
+        if self._cache is None:
+            manager = self._manager or default_manager()
+            self._cache = manager.get_cache(
+                "sessions",
+                ttl=until(manager.settings.session_expiry_time),
+                maxsize=_MOST_SESSIONS,
+                encrypted=True,
+                blinded=True,
+                backend=_backend_of(manager.settings.session_type),
+                on_error="raise",
+            )
+        return self._cache
 
     # --- what Flask calls --------------------------------------------------------------------------------------------
 
@@ -314,6 +326,16 @@ def renew_session() -> None:
     if not isinstance(session, CachedSession):
         raise RuntimeError("renew_session() needs CacheSessions(app)")  # noqa: TRY004  # nothing was passed
     session.renew()
+
+
+def _backend_of(session_type: str) -> str:
+    backend = "sqlite" if session_type == "filesystem" else session_type
+    if backend not in registry.available():
+        raise ConfigurationError(
+            f"SESSION_TYPE={session_type} asks for a backend that this version does not have. Set it to filesystem: "
+            "sessions are then kept in SQLite, beside the caches."
+        )
+    return backend
 
 
 def _replace(response: Response, app: Flask, error: HTTPException) -> None:

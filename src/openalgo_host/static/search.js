@@ -34,8 +34,8 @@
     underWay?.abort();
     const mine = (underWay = new AbortController());
     const parameters = asked();
-    history.replaceState(null, "", parameters.size ? `?${parameters}` : location.pathname);
-    document.title = document.title.replace(/^.* · /, `${parameters.get("q") || "Symbols"} · `);
+    history.replaceState(null, "", `${location.pathname}?${parameters}`.replace(/\?$/, ""));
+    document.title = [parameters.get("q") || "Symbols", document.title.split(" · ").pop()].join(" · ");
     if (!parameters.has("q")) {
       show(hints.content.cloneNode(true).childNodes, "");
       return;

@@ -1,0 +1,211 @@
+"""The API: the answers that the ``openalgo`` client expects, keys, and bodies that mean no good."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from openalgo_cache import Cache
+from openalgo_host.api_keys import ApiKeys
+from openalgo_host.host import Host
+from tests.host.conftest import Credentials
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def key(credentials: Credentials) -> str:
+    """The administrator's API key."""
+    return credentials.api_key
+
+
+def test_ping(client: FlaskClient, key: str) -> None:
+    """Says that the key is right."""
+    answer = client.post("/api/v1/ping", json={"apikey": key})
+    assert answer.status_code == 200
+    assert answer.json == {"status": "success", "data": {"message": "pong", "broker": "none"}}
+
+
+def test_symbol(client: FlaskClient, key: str) -> None:
+    """Everything about one instrument, under OpenAlgo's names; a slash at the end makes no difference."""
+    for path in ("/api/v1/symbol", "/api/v1/symbol/"):
+        answer = client.post(path, json={"apikey": key, "symbol": "NIFTY26MAR2624000CE", "exchange": "NFO"})
+        assert answer.json == {
+            "status": "success",
+            "data": {
+                "symbol": "NIFTY26MAR2624000CE",
+                "brsymbol": "NIFTY26MAR24000CE",
+                "name": "NIFTY",
+                "exchange": "NFO",
+                "brexchange": "NFO",
+                "token": "35002",
+                "expiry": "26-MAR-26",
+                "strike": 24000.0,
+                "lotsize": 65,
+                "instrumenttype": "CE",
+                "tick_size": 0.05,
+            },
+        }
+
+
+def test_an_unknown_symbol_is_404(client: FlaskClient, key: str) -> None:
+    """The message names what was looked for."""
+    answer = client.post("/api/v1/symbol", json={"apikey": key, "symbol": "NOSUCH", "exchange": "NSE"})
+    assert answer.status_code == 404
+    assert answer.json == {"status": "error", "message": "Symbol NOSUCH not found in exchange NSE"}
+
+
+def test_search(client: FlaskClient, key: str) -> None:
+    """All that fit, on all exchanges or on one; nothing found is a success without data."""
+    found = client.post("/api/v1/search", json={"apikey": key, "query": "reliance"}).json
+    assert found is not None
+    assert found["message"] == "Found 2 matching symbols"
+    assert {one["exchange"] for one in found["data"]} == {"NSE", "BSE"}
+    one = client.post("/api/v1/search", json={"apikey": key, "query": "reliance", "exchange": "BSE"}).json
+    assert one is not None
+    assert [each["token"] for each in one["data"]] == ["500325"]
+    none = client.post("/api/v1/search", json={"apikey": key, "query": "nosuch"})
+    assert none.status_code == 200
+    assert none.json == {"status": "success", "message": "No matching symbols found", "data": []}
+
+
+@pytest.mark.parametrize("path", ["ping", "symbol", "search"])
+def test_a_wrong_key_is_403(client: FlaskClient, key: str, path: str) -> None:
+    """Whatever is asked for."""
+    body = {"apikey": key[:-1] + "x", "symbol": "RELIANCE", "exchange": "NSE", "query": "RELIANCE"}
+    wanted = {"ping": ("apikey",), "symbol": ("apikey", "symbol", "exchange"), "search": ("apikey", "query")}[path]
+    answer = client.post(f"/api/v1/{path}", json={name: body[name] for name in wanted})
+    assert answer.status_code == 403
+    assert answer.json == {"status": "error", "message": "Invalid openalgo apikey"}
+
+
+@pytest.mark.parametrize(
+    "body, wrong",
+    [
+        ({}, {"apikey": ["is required"], "symbol": ["is required"], "exchange": ["is required"]}),
+        ({"apikey": "k", "symbol": " ", "exchange": None}, {"symbol": ["is required"], "exchange": ["is required"]}),
+        (
+            {"apikey": "k", "symbol": 7, "exchange": ["NSE"]},
+            {"symbol": ["must be a text"], "exchange": ["must be a text"]},
+        ),
+        ({"apikey": {"$ne": ""}, "symbol": "A", "exchange": "B"}, {"apikey": ["must be a text"]}),
+        ({"apikey": "k", "symbol": "A" * 201, "exchange": "B"}, {"symbol": ["has more than 200 characters"]}),
+        ({"apikey": "k", "symbol": "A\x00", "exchange": "B"}, {"symbol": ["has characters that cannot be printed"]}),
+        ({"apikey": "k", "symbol": "\ud800", "exchange": "B"}, {"symbol": ["has characters that cannot be printed"]}),
+        ({"apikey": "k", "symbol": "A", "exchange": "B", "sybmol": "C"}, {"sybmol": ["is not a field of this call"]}),
+    ],
+)
+def test_wrong_fields_are_named(
+    client: FlaskClient, key: str, body: dict[str, Any], wrong: dict[str, list[str]]
+) -> None:
+    """All of them at once, with 400."""
+    answer = client.post("/api/v1/symbol", data=json.dumps(body), headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json == {"status": "error", "message": wrong}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"\xff\xfe{\x00}\x00",
+        b'{"apikey": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b'{"apikey": ' + b"9" * 10_000 + b"}",
+        b'{"apikey": NaN, "symbol": Infinity, "exchange": -Infinity}',
+        b'{"apikey": "' + b"\\ud800" * 100 + b'", "symbol": "A", "exchange": "B"}',
+        b'{"\\ud800": 1}',
+    ],
+    ids=lambda body: body[:20].decode("latin-1"),
+)
+def test_hostile_bodies_are_refused(client: FlaskClient, key: str, body: bytes) -> None:
+    """Always 400, always JSON."""
+    answer = client.post("/api/v1/symbol", data=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["status"] == "error"
+
+
+def test_only_json_is_read(client: FlaskClient, key: str) -> None:
+    """A form, which another site could send, is refused."""
+    answer = client.post("/api/v1/ping", data={"apikey": key})
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert "application/json" in answer.json["message"]
+
+
+def test_a_large_body_is_refused(client: FlaskClient, key: str) -> None:
+    """Beyond 64 KiB nothing is parsed."""
+    answer = client.post("/api/v1/ping", data=b'{"apikey": "' + b"x" * 66_000 + b'"}', headers=JSON)
+    assert answer.status_code == 413
+    assert answer.json is not None
+    assert answer.json["status"] == "error"
+
+
+def test_failures_of_the_api_are_json(client: FlaskClient) -> None:
+    """An unknown call and a wrong method, too."""
+    for answer, status in ((client.post("/api/v1/nosuch"), 404), (client.get("/api/v1/ping"), 405)):
+        assert answer.status_code == status
+        assert answer.json is not None
+        assert answer.json["status"] == "error"
+
+
+def test_the_database_is_asked_once_for_each_key(
+    host: Host, client: FlaskClient, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right keys are remembered in the shared cache, wrong ones in this process."""
+    asked: list[str] = []
+    look_up = ApiKeys._look_up
+
+    def counting(self: ApiKeys, digest: str) -> int | None:
+        asked.append(digest)
+        return look_up(self, digest)
+
+    monkeypatch.setattr(ApiKeys, "_look_up", counting)
+    for _ in range(3):
+        assert host.api_keys.owner(key) == 1
+    assert len(asked) == 2, "a right key is looked up again under the lease that a revocation cancels"
+    for _ in range(3):
+        assert host.api_keys.owner("wrong") is None
+    assert len(asked) == 3
+
+
+def test_no_cache_holds_a_key(host: Host, key: str) -> None:
+    """What the caches are asked is a keyed hash, also the one that stays in this process."""
+    host.api_keys.owner(key)
+    host.api_keys.owner("wrong-key-4711")
+    invalid: Cache = host.manager.get_cache("api_keys_invalid")
+    assert all("wrong-key-4711" not in str(kept) for kept in invalid)
+    host.manager.close()
+    folder = host.settings.cache_folder
+    stored = b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file())
+    assert key.encode() not in stored
+    assert b"wrong-key-4711" not in stored
+
+
+def test_a_key_that_is_revoked_meanwhile_is_not_remembered(
+    host: Host, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revocation comes between the look-up and the moment when the key would be remembered."""
+    look_up = ApiKeys._look_up
+    calls: list[str] = []
+
+    def revoking(self: ApiKeys, digest: str) -> int | None:
+        found = look_up(self, digest)
+        calls.append(digest)
+        if len(calls) == 2:
+            with host.database.writing() as session:
+                ended = self.remove_all(session, 1)
+            self.forget(ended)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ApiKeys, "_look_up", revoking)
+        host.api_keys.owner(key)
+    assert host.api_keys.owner(key) is None
