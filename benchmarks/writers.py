@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Final, NamedTuple
@@ -54,9 +55,9 @@ class Crew:
         self._turns.setdefault(kind, []).append(turn)
 
     def result(self, kind: str) -> Turn:
-        """Return the rate of the best turn, and the longest wait of all turns."""
+        """Return the mean rate of all turns, and the longest wait in any of them."""
         turns = self._turns[kind]
-        return Turn(max(turn.rate for turn in turns), max(turn.longest for turn in turns))
+        return Turn(fmean(turn.rate for turn in turns), max(turn.longest for turn in turns))
 
 
 def run(*, quick: bool = False) -> list[Line]:
