@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from typing import Any, Final
 from uuid import UUID
 
@@ -139,6 +139,8 @@ def register(
 
 
 def _standard_parts(cls: type) -> tuple[Disassemble, Assemble]:
+    if issubclass(cls, Flag):
+        return (lambda flags: flags.value), cls  # combinations have no name of their own
     if issubclass(cls, Enum):
         return (lambda member: member.name), (lambda name: cls[name])
     if is_dataclass(cls):
