@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
 
-_OF_THE_EXTRA: Final = frozenset({"rich", "typer"})
-_USAGE: Final = 2
-"""See ``exits.py``, which would have to be imported for it."""
+from openalgo_cache.cli.exits import Code
 
 
 def main() -> int:
@@ -15,9 +12,11 @@ def main() -> int:
     try:
         from openalgo_cache.cli.commands import app  # noqa: PLC0415  # without the extra there is still an answer to give
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
+        if error.name != "typer":  # which brings rich
             raise
         sys.stderr.write('openalgo-cache needs an extra: pip install "openalgo-cache[cli]"\n')
-        return _USAGE
+        return Code.USAGE
+    except KeyboardInterrupt:
+        return Code.INTERRUPTED
     app(prog_name="openalgo-cache")
-    return 0
+    return Code.OK

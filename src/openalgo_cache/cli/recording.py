@@ -94,6 +94,6 @@ def _draw(pen: Pen, report: Used, state: list[str]) -> None:
     if left := report["left_behind"]:
         pen.line("In SQLite files stay: " + ", ".join(f"{name} ({count:,})" for name, count in left.items()) + ".")
     if state:
-        pen.line(f"Of these, {' and '.join(state)} hold the only copy: bring it over before you go on.", "yellow")
+        pen.line(f"The only copy of what they hold: {', '.join(state)}. Bring that over before you go on.", "yellow")
     if backend == "memory":
         pen.line("memory forgets everything at each restart, and refuses caches that hold the only copy.", "yellow")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 import apsw
 
@@ -140,8 +139,8 @@ def _looking(path: Path, look: Callable[[apsw.Connection], T]) -> T:
 
 
 def _connected(path: Path, how: str, look: Callable[[apsw.Connection], T]) -> T:
-    uri = f"file:{quote(path.as_posix())}?{how}"
-    connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(f"{path.absolute().as_uri()}?{how}", flags=flags)
     try:
         connection.set_busy_timeout(_PATIENCE_MS)
         return look(connection)

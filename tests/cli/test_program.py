@@ -1,0 +1,398 @@
+"""The program as a whole: how it starts, how it fails, how it ends, and what it never shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from openalgo_cache import CacheManager, errors
+from openalgo_cache.cli import shapes
+from openalgo_cache.cli.app import SHAPES
+from openalgo_cache.cli.exits import Code, code_of
+from tests.cli.conftest import Run
+from tests.cli.shapes_held import deviations
+
+MODULE = [sys.executable, "-m", "openalgo_cache.cli"]
+GROUPS = ["", "info", "stats", "get", "set", "delete", "keys", "clear", "use", "doctor", "symbols", "symbols import"]
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, which gets arguments as a program does."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_as_a_module_and_as_a_script() -> None:
+    """`python -m openalgo_cache.cli` and the installed script are the same program."""
+    module = subprocess.run([*MODULE, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert module.stdout == f"openalgo-cache {version('openalgo-cache')}\n"
+    script = Path(sys.executable).with_name("openalgo-cache.exe" if sys.platform == "win32" else "openalgo-cache")
+    if script.exists():
+        ran = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        assert ran.stdout == module.stdout
+
+
+def test_results_and_exit_codes_of_the_real_program(folder: Path) -> None:
+    """What the runner shows in this process holds for a process of its own: streams, codes, one JSON object."""
+    done = subprocess.run([*MODULE, "set", "quotes", "k", "v"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    got = subprocess.run(
+        [*MODULE, "get", "quotes", "k", "--reveal", "--json"], capture_output=True, timeout=60, check=False
+    )
+    assert json.loads(got.stdout)["value"] == "v"
+    lost = subprocess.run([*MODULE, "get", "quotes", "x", "--json"], capture_output=True, timeout=60, check=False)
+    assert (lost.returncode, lost.stderr) == (1, b"")
+    wrong = subprocess.run([*MODULE, "get", "--json"], capture_output=True, text=True, timeout=60, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert json.loads(wrong.stderr)["error"]["type"] == "UsageError"
+
+
+def test_without_the_extra() -> None:
+    """The script says what to install, in one line; rich comes with typer."""
+    code = "import sys; sys.modules['typer'] = None; from openalgo_cache.cli import main; sys.exit(main())"
+    done = python(code, "info")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'openalgo-cache needs an extra: pip install "openalgo-cache[cli]"\n'
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Asking for help loads neither rich nor the cache."""
+    code = """import sys
+from openalgo_cache.cli import main
+try:
+    main()
+except SystemExit as end:
+    print(*sys.modules, sep="\\n")
+    sys.exit(end.code)
+"""
+    done = python(code, "get", "--help")
+    assert done.returncode == 0
+    heavy = {"rich", "apsw", "cryptography", "ormsgpack", "sqlite3", "openalgo_cache.manager"}
+    assert heavy.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("words", GROUPS)
+@pytest.mark.parametrize("width", [40, 80])
+def test_help(run: Run, words: str, width: int) -> None:
+    """Every command explains itself, with examples, in any terminal."""
+    for flag in ("--help", "-h"):
+        ran = run(*words.split(), flag, width=width)
+        assert ran.code == 0
+        assert ran.out.startswith("Usage: ")
+        assert "--json" in ran.out or words == "symbols"
+        if words not in {"", "symbols"}:
+            assert f"  openalgo-cache {words}" in ran.out or "--env-file" in ran.out
+        prose = ran.out.partition("Examples:")[0]
+        assert max(map(len, prose.splitlines())) <= width
+
+
+def test_no_command(run: Run) -> None:
+    """Without a command there is help, as a mistake; an unknown one is named."""
+    for arguments in ([], ["symbols"]):
+        ran = run(*arguments)
+        assert ran.code == 2
+        assert "Commands:" in ran.err
+    ran = run("infos")
+    assert ran.code == 2
+    assert "infos" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["get"], ["get", "quotes"], ["get", "quotes", "k", "more"], ["keys", "quotes", "--limit", "-1"], ["--nope"],
+     ["keys", "quotes", "--limit", "x"], ["info", "extra"], ["set", "quotes", "k"], ["delete", "quotes"], ["use"]],
+)  # fmt: skip
+def test_usage_errors(run: Run, arguments: list[str]) -> None:
+    """A wrong command line is exit code 2, on standard error, in both forms."""
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Error: " in ran.err
+    ran = run(*arguments, "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.error["type"] == "UsageError"
+
+
+def test_every_error_of_the_tree_has_its_code() -> None:
+    """No error of ours counts as a bug, and each ends with the code that is documented for it."""
+    codes = {
+        name: code_of(kind("x")).value
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.CacheError)
+    }
+    assert codes == {
+        "CacheError": 4, "ConfigurationError": 3, "InvalidKeyError": 2, "InvalidLifetimeError": 2,
+        "UnsupportedValueError": 2, "ValueTooLargeError": 2, "ReadOnlyCacheError": 2, "BlindedKeysError": 2,
+        "AccessDeniedError": 3, "KeyRingError": 3, "UnreadableRecordError": 6, "BackendUnavailableError": 4,
+        "BackendMisconfiguredError": 3, "SymbolImportError": 6,
+    }  # fmt: skip
+    assert code_of(PermissionError(13, "no")) is Code.UNAVAILABLE
+    assert code_of(RuntimeError("?")) is Code.BUG
+
+
+def test_what_was_not_foreseen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug shows its traceback, unless JSON was asked for, and has an exit code of its own."""
+    import openalgo_cache.cli.overview
+
+    def break_down(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(openalgo_cache.cli.overview, "info", break_down)
+    ran = run("info")
+    assert (ran.code, ran.out) == (70, "")
+    assert "Traceback" in ran.err
+    ran = run("info", "--json")
+    assert ran.code == 70
+    assert ran.error["type"] == "RuntimeError"
+
+
+def test_a_store_that_cannot_be_opened(run: Run, folder: Path) -> None:
+    """A folder in the file's place: one line, exit code 4, and no silent miss."""
+    run("set", "settings", "k", "v")
+    for path in (folder / "db").glob("cache_settings.db*"):
+        path.unlink()
+    (folder / "db" / "cache_settings.db").mkdir()
+    for arguments in (["get", "settings", "k"], ["set", "settings", "k", "v"], ["keys", "settings"], ["stats"]):
+        ran = run(*arguments)
+        assert (ran.code, ran.out) == (4, "")
+        assert ran.err.startswith("error: the cache file ")
+        assert "Traceback" not in ran.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_ctrl_c() -> None:
+    """Interrupted at a question, it ends with 130 and says nothing more."""
+    subprocess.run([*MODULE, "set", "quotes", "k", "v"], timeout=60, check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*MODULE, "clear", "quotes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    asked = b""
+    while not asked.endswith(b"[y/N] "):
+        read = os.read(process.stderr.fileno(), 1000)
+        assert read, asked
+        asked += read
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end differently there")
+def test_the_reader_goes_away(application: Callable[[], CacheManager]) -> None:
+    """`keys | head` ends quietly."""
+    manager = application()
+    manager.get_cache("quotes", maxsize=9999).set_many({"k" * 200 + str(n): 1 for n in range(5000)})
+    manager.close()
+    process = subprocess.Popen(
+        [*MODULE, "keys", "quotes", "--limit", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith(b"kkk")
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) != 0
+
+
+SECRETS = {
+    "REDIS_PASSWORD": "pw-in-the-environment",
+    "REDIS_URL": "redis://user:pw-in-the-url@localhost:1/0",
+    "VALKEY_PASSWORD": "pw-of-valkey",
+    "SESSION_REDIS_URL": "redis://user:pw-of-sessions@localhost:1/1",
+}
+
+
+def ring_secrets(folder: Path) -> list[str]:
+    """Return what of the key ring's file must never be seen."""
+    ring = json.loads((folder / "db" / ".cache_key").read_bytes())
+    return [ring["root"], *(key["secret"] for key in ring["keys"])]
+
+
+def test_secrets_are_never_shown(run: Run, folder: Path) -> None:
+    """Passwords, keys and values are planted everywhere, and looked for in all that every command prints."""
+    for name in ("auth", "broker", "settings", "quotes", "running_strategies"):
+        assert run("set", name, "user_1", f"value-in-{name}", **SECRETS).code == 0
+        run("set", name, "user_2", json.dumps({"token": f"value-in-{name}"}), "--json-value", **SECRETS)
+    run("symbols", "generate", "m.csv", "--rows", "50")
+    run("symbols", "import", "m.csv", **SECRETS)
+    planted = ["pw-in-the-environment", "pw-in-the-url", "pw-of-valkey", "pw-of-sessions", "value-in-"]
+    planted += ring_secrets(folder)
+    commands = [
+        ["info"], ["info", "--all"], ["stats"], ["stats", "auth"], ["doctor"], ["keys", "settings"], ["keys", "auth"],
+        ["get", "auth", "user_1"], ["get", "settings", "user_2"], ["get", "running_strategies", "user_1"],
+        ["delete", "broker", "user_1"], ["clear", "quotes"], ["clear", "broker", "--yes"], ["use", "sqlite"],
+        ["symbols", "search", "RELIANCE"], ["symbols", "import", "m.csv"], ["get"], ["nonsense"],
+    ]  # fmt: skip
+    for command in commands:
+        for form in ([], ["--json"]):
+            ran = run(*command, *form, **SECRETS)
+            assert not [secret for secret in planted if secret in ran.out + ran.err], command
+            assert ran.code != 70, ran.err
+    key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    for command in (["info", "--all"], ["doctor"], ["stats"], ["set", "tokens", "k", "v"]):
+        for form in ([], ["--json"]):
+            ran = run(
+                *command, *form, CACHE_ENCRYPTION_KEY=key, CACHE_NAMESPACE="live", SQLITE_CACHE_PATH="other/cache"
+            )
+            assert key not in ran.out + ran.err
+            assert ran.code == 0
+
+
+def test_every_command_in_both_forms(run: Run) -> None:
+    """Each command prints a table or one JSON object of its documented shape, and nothing on standard error."""
+    run("set", "settings", "other", "x")
+    runs: dict[str, list[str]] = {
+        "symbols generate": ["m.csv", "--rows", "40", "--force"],
+        "symbols import": ["m.csv"],
+        "symbols search": ["RELIANCE"],
+        "symbols show": ["RELIANCE", "NSE"],
+        "set": ["settings", "k", "v"],
+        "get": ["settings", "k"],
+        "keys": ["settings"],
+        "stats": [],
+        "info": [],
+        "doctor": [],
+        "use": ["sqlite"],
+        "delete": ["settings", "k"],
+        "clear": ["settings", "--yes"],
+    }
+    assert set(runs) == set(SHAPES)
+    for words, arguments in runs.items():
+        if words == "delete":
+            run("set", "settings", "k", "v")
+        told = run(*words.split(), *arguments)
+        assert (told.code, told.err) == (0, ""), words
+        assert told.out.strip()
+        if words == "delete":
+            run("set", "settings", "k", "v")
+        ran = run(*words.split(), *arguments, "--json")
+        assert (ran.code, ran.err) == (0, ""), words
+        assert deviations(ran.json, SHAPES[words]) == [], words
+    assert shapes.Info.__doc__
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 200])
+def test_tables_fit_the_terminal(run: Run, width: int) -> None:
+    """No line is wider than the terminal, and nothing is cut off."""
+    name = "a-rather-long-name-of-a-cache-that-nobody-would-type-twice"
+    key = "k" * 100
+    run("set", name, key, "v" * 300)
+    run("set", "running_strategies", "s", "v")
+    run("symbols", "generate", "m.csv", "--rows", "2000")
+    run("symbols", "import", "m.csv")
+    commands = [
+        ["info", "--all"], ["stats"], ["stats", name], ["doctor"], ["keys", name], ["get", name, key, "--reveal"],
+        ["symbols", "search", "NIFTY"], ["symbols", "show", "RELIANCE", "NSE"],
+    ]  # fmt: skip
+    for command in commands:
+        ran = run(*command, width=width, CACHE_ENCRYPTION_ENABLED="false")
+        assert ran.code in {0, 5}
+        assert max(cell_len(line) for line in ran.out.splitlines()) <= width, command
+        assert "…" not in ran.out
+    shown = "".join(run("get", name, key, "--reveal", width=width).out.split())
+    assert name in shown
+    assert "v" * 300 in shown
+    assert name in "".join(run("stats", width=width).out.split())
+
+
+def test_colours(run: Run) -> None:
+    """Colours come where they are wanted: not into a pipe, and not with NO_COLOR."""
+    run("set", "settings", "k", "v")
+    escape = re.compile("\x1b\\[[0-9;]*m")
+    assert not escape.search(run("doctor").out)
+    coloured = run("doctor", FORCE_COLOR="1", TERM="xterm-256color").out
+    assert re.search("\x1b\\[[0-9;]*3[0-9]m", coloured)
+    assert not re.search(
+        "\x1b\\[[0-9;]*3[0-9]m", run("doctor", FORCE_COLOR="1", NO_COLOR="1", TERM="xterm-256color").out
+    )
+
+
+def test_a_console_that_lacks_characters(folder: Path) -> None:
+    """Where the terminal's encoding has no such character its number is shown, and nothing breaks."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for arguments in (
+        ["set", "quotes", "ключ", "₹"],
+        ["keys", "quotes"],
+        ["get", "quotes", "ключ", "--reveal"],
+        ["stats"],
+    ):
+        done = subprocess.run([*MODULE, *arguments], capture_output=True, env=environment, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.isascii()
+
+
+def test_warnings_of_the_library(run: Run) -> None:
+    """What the library warns of goes to standard error, one line each, in JSON if that was asked for."""
+    run("set", "user_strategies", "k", "v")
+    told = run("set", "user_strategies", "k", "v", CACHE_ENCRYPTION_ENABLED="false")
+    assert told.code == 0
+    assert "warning: cache user_strategies: CACHE_ENCRYPTION_ENABLED=false" in told.err
+    ran = run("set", "user_strategies", "k", "v", "--json", CACHE_ENCRYPTION_ENABLED="false")
+    assert "CACHE_ENCRYPTION_ENABLED=false" in json.loads(ran.err)["warning"]["message"]
+    assert deviations(ran.json, shapes.Stored) == []
+
+
+def test_beside_a_running_application(run: Run, folder: Path) -> None:
+    """What the command changes, a process that has the value in its near tier sees at its next read."""
+    code = """import sys
+from openalgo_cache import get_cache
+cache = get_cache("settings")
+cache.set("theme", "light")
+for line in sys.stdin:
+    print(cache.get("theme"), flush=True)
+"""
+    application = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert application.stdin is not None
+    assert application.stdout is not None
+
+    def seen() -> str:
+        assert application.stdin is not None
+        assert application.stdout is not None
+        application.stdin.write("\n")
+        application.stdin.flush()
+        return application.stdout.readline().strip()
+
+    try:
+        assert seen() == seen() == "light"
+        run("set", "settings", "theme", "dark")
+        assert seen() == "dark"
+        run("delete", "settings", "theme")
+        assert seen() == "None"
+        run("set", "settings", "theme", "blue")
+        assert seen() == "blue"
+        run("clear", "settings", "--yes")
+        assert seen() == "None"
+    finally:
+        application.communicate(timeout=60)
+    assert application.returncode == 0
+
+
+def test_nothing_depends_on_the_time_of_day() -> None:
+    """The words for spans and sizes are those of the two largest units."""
+    from openalgo_cache.cli.output import ago, count, date, size, span
+
+    assert [span(n) for n in (0, 1, 59.6, 61, 3600, 7260, 90_061, -5)] == [
+        "0 s", "1 s", "1 min", "1 min 1 s", "1 h", "2 h 1 min", "1 d 1 h", "0 s"
+    ]  # fmt: skip
+    assert [size(n) for n in (0, 999, 1000, 1_500_000, 2_000_000_000, 10**16)] == [
+        "0 bytes", "999 bytes", "1.0 KB", "1.5 MB", "2.0 GB", "10000.0 TB"
+    ]  # fmt: skip
+    assert [ago(100.0, 160.0), ago(160.0, 100.0), ago(None, 1.0)] == ["1 min ago", "in 1 min", ""]
+    assert [count(1, "row"), count(1200, "row")] == ["1 row", "1,200 rows"]
+    assert date(time.time())[:2] == "20"
