@@ -131,6 +131,7 @@ def _build(  # noqa: PLR0913  # what an import is made of
         if problems.count and not skip_bad:
             builder.find_duplicates()
         _refuse(problems, read, skip_bad=skip_bad)
+        tell("writing", _WRITING)
         builder.write(lambda count: tell("writing", _WRITING + (_INDEXING - _WRITING) * count / read))
         _refuse(problems, read, skip_bad=skip_bad)
         tell("indexing", _INDEXING)

@@ -60,17 +60,16 @@ class RowParser:
         Raises:
             BadRowError: Something is wrong with it.
         """
-        symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lot, kind, tick, value = map(
-            str.strip, texts
-        )
+        symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lot, kind, tick, value = texts
+        symbol, brsymbol, token, expiry = symbol.strip(), brsymbol.strip(), token.strip(), expiry.strip()
         of_series = (
             name, exchange, brexchange, expiry, lot, kind, tick, value,
             underlying_of(symbol, name, expiry.upper()), contract_kind(symbol, expiry, kind),
         )  # fmt: skip
         series, price = self._series.get(of_series), self._strikes.get(strike)
         whole = "".join(texts)
-        known_good = series is not None and price is not None and len(whole) <= MAX_TEXT and whole.isprintable()
-        if series is None or price is None or not (known_good and symbol and brsymbol and token):
+        looks_good = symbol and brsymbol and token and len(whole) <= MAX_TEXT and whole.isprintable()
+        if series is None or price is None or not looks_good:
             series, price = _converted([text.strip() for text in texts])
             if len(self._series) >= _REMEMBERED:
                 self._series.clear()

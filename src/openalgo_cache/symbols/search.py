@@ -10,7 +10,7 @@ order:
 5. some term is found only in the name or the broker's symbol, or is the strike, the token or one half of it.
 
 Within each, shorter symbols come first, then it goes by symbol and exchange. Instruments are numbered in that order, so
-a query to the index can stop as soon as there are enough.
+a query to the index can stop as soon as there are enough. A query of over 512 characters or 16 words finds nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from openalgo_cache.symbols.schema import INDEX_FIRST, INSTRUMENT, INSTRUMENTS_F
 from openalgo_cache.symbols.version import MasterVersion
 
 _LONGEST_QUERY: Final = 512
+_MOST_TERMS: Final = 16  # each makes the query to the index longer
 _MANY: Final = 20_000  # instruments; fewer are gone through one by one in a few milliseconds
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
@@ -35,9 +36,9 @@ _KNOWN_BY: Final = (
     "(substr(i.token, 1, instr(i.token, '::::') - 1), substr(i.token, instr(i.token, '::::') + 4)))"
 )
 _IDS_BY_TOKEN: Final = (
-    "SELECT id FROM instrument WHERE token = :typed{n} "
+    "SELECT id FROM instrument WHERE token = :typed{n} "  # noqa: S608  # constants
     "UNION SELECT id FROM instrument WHERE token >= :typed{n} || '::::' AND token < :typed{n} || ':::;' "
-    f"UNION SELECT id FROM instrument WHERE {schema.HALVED} AND {schema.SECOND_HALF} = :typed{{n}}"  # noqa: S608  # constants
+    f"UNION SELECT id FROM instrument WHERE {schema.HALVED} AND {schema.SECOND_HALF} = :typed{{n}}"
 )
 
 
@@ -72,9 +73,11 @@ class Search:
         self._version = version
         self._filters = filters
         self._limit = limit
-        words = query.split()
-        self._whole = in_capitals(" ".join(words)) if _is_text(query) else ""
-        self._terms = [_term(word) for word in dict.fromkeys(words)] if self._whole else []
+        words = query.split() if len(query) <= _LONGEST_QUERY else []
+        if len(words) > _MOST_TERMS or not "".join(words).isprintable():  # no field has control characters in it
+            words = []
+        self._whole = in_capitals(" ".join(words))
+        self._terms = [_term(word) for word in dict.fromkeys(words)]
         self._conditions, self._bindings = filters.conditions()
         self._bindings |= {"limit": limit, "whole": self._whole}
         for n, term in enumerate(self._terms):
@@ -173,11 +176,6 @@ class Search:
         sql = f"SELECT {INSTRUMENT} FROM {tables} WHERE {where} ORDER BY {order} LIMIT :limit"  # noqa: S608  # values are bound
         found = self._version.all(sql, self._bindings | (more or {}))
         return [instrument for instrument in found if self._filters.admit(instrument)]
-
-
-def _is_text(query: str) -> bool:
-    """Return whether a query can match at all: what is longer, or has control characters in it, is in no field."""
-    return len(query) <= _LONGEST_QUERY and "".join(query.split()).isprintable()
 
 
 def _term(typed: str) -> _Term:

@@ -11,6 +11,7 @@ import csv
 import decimal
 import gzip
 import io
+import operator
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,14 +139,14 @@ def _rows_of_text(file: IO[str], problems: Problems) -> Iterator[tuple[int, Row]
     lines = _Lines(file, problems)
     rows = _csv_rows(lines, problems)
     _, header = next(rows, (0, []))
-    pick = _columns(header, problems)
+    pick = operator.itemgetter(*_columns(header, problems))
     parser = RowParser()
     for number, fields in rows:
         if len(fields) != len(header):
             problems.add(number, f"the row has {len(fields)} fields, the header has {len(header)}")
             continue
         try:
-            yield number, parser.parse([fields[place] for place in pick])
+            yield number, parser.parse(pick(fields))
         except BadRowError as error:
             problems.add(number, str(error))
 

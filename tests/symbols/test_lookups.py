@@ -1,0 +1,160 @@
+"""Looking up by what identifies an instrument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from openalgo_cache.symbols import Instrument, SymbolMaster
+from openalgo_cache.symbols.lookups import HELD
+from openalgo_cache.symbols.tier import Tier
+from tests.symbols.samples import RING, ROWS, Hand, row
+
+
+def test_an_instrument_comes_back_as_it_was(master: SymbolMaster) -> None:
+    """All fields, with their types."""
+    assert master.by_symbol("BTCUSD.P", "CRYPTO") == Instrument(
+        symbol="BTCUSD.P", brsymbol="BTCUSD.P", name="BTCUSD.P", exchange="CRYPTO", brexchange="CRYPTO", token="27",
+        expiry="", strike=0.0, lotsize=1, instrumenttype="PERP", tick_size=0.5, contract_value=0.001, underlying="",
+    )  # fmt: skip
+    option = master.by_symbol("NIFTY28MAR2420800CE", "NFO")
+    assert option is not None
+    assert option._asdict() == {
+        "symbol": "NIFTY28MAR2420800CE", "brsymbol": "NIFTY:20800CE:28-MAR-24", "name": "NIFTY", "exchange": "NFO",
+        "brexchange": "NFO", "token": "TNIFTY28MAR2420800CE", "expiry": "28-MAR-24", "strike": 20800.0, "lotsize": 50,
+        "instrumenttype": "CE", "tick_size": 0.05, "contract_value": None, "underlying": "NIFTY",
+    }  # fmt: skip
+    assert [type(field) for field in option] == [str] * 7 + [float, int, str, float, type(None), str]
+
+
+@pytest.mark.parametrize("wanted", ROWS, ids=lambda wanted: f"{wanted['symbol']}|{wanted['exchange']}")
+def test_every_row_is_found_every_way(master: SymbolMaster, wanted: dict[str, str]) -> None:
+    """By symbol, token and the broker's symbol; the first time from the file, the second from memory."""
+    exchange = wanted["exchange"]
+    for _ in range(2):
+        found = master.by_symbol(wanted["symbol"], exchange)
+        assert found is not None
+        assert (found.symbol, found.exchange, found.token) == (wanted["symbol"], exchange, wanted["token"])
+        assert master.by_token(wanted["token"], exchange) == found
+        assert master.by_brsymbol(wanted["brsymbol"], exchange) == found
+
+
+def test_a_token_of_two_exchanges(master: SymbolMaster) -> None:
+    """Neither instrument vanishes."""
+    token = "519937::::2031"
+    assert [master.by_token(token, exchange) for exchange in ("NSE", "BSE")] == [
+        master.by_symbol("M&M", "NSE"),
+        master.by_symbol("M&M", "BSE"),
+    ]
+    assert master.all_by_token(token) == [master.by_symbol("M&M", "BSE"), master.by_symbol("M&M", "NSE")]
+    assert master.all_by_token("27") == [master.by_symbol("BTCUSD.P", "CRYPTO")]
+    assert master.all_by_token("no such") == []
+
+
+@pytest.mark.parametrize(
+    "symbol,exchange",
+    [
+        ("NO SUCH", "NSE"), ("RELIANCE", "NFO"), ("RELIANCE", "NO SUCH"), ("", ""), ("reliance", "NSE"),
+        ("RELIANCE ", "NSE"), ("RELIANCE\x00", "NSE"), ("\ud800", "NSE"), ("RELIANCE", "\ud800"),
+        ("' OR 1=1 --", "NSE"), ("%", "NSE"), ("x" * 10**6, "NSE"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there(master: SymbolMaster, symbol: str, exchange: str) -> None:
+    """None, whatever is asked: symbols are compared exactly."""
+    assert master.by_symbol(symbol, exchange) is None
+    assert master.by_token(symbol, exchange) is None
+    assert master.by_brsymbol(symbol, exchange) is None
+
+
+def test_numbers_are_no_tokens(master: SymbolMaster) -> None:
+    """A number is a mistake of the caller's that would otherwise find nothing, for ever."""
+    with pytest.raises(TypeError, match="text, like '2885', not of type int"):
+        master.by_token(26000, "NSE_INDEX")  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(TypeError):
+        master.many_by_token([("26000", "NSE_INDEX"), (26000, "NSE_INDEX")])  # type: ignore[list-item]  # that is the point
+    with pytest.raises(TypeError):
+        master.all_by_token(26000)  # type: ignore[arg-type]  # that is the point
+
+
+def test_many_at_once(master: SymbolMaster) -> None:
+    """The answers stand where the questions stood, also for what is twice, held already, or not there."""
+    pairs = [(wanted["symbol"], wanted["exchange"]) for wanted in ROWS]
+    asked = [pairs[3], ("NO", "NSE"), *pairs, pairs[3], ("\ud800", "X")]
+    for _ in range(2):
+        found = master.many_by_symbol(iter(asked))
+        assert [one and (one.symbol, one.exchange) for one in found] == [
+            pairs[3], None, *pairs, pairs[3], None,
+        ]  # fmt: skip
+    tokens = [(wanted["token"], wanted["exchange"]) for wanted in ROWS]
+    assert master.many_by_token(tokens) == master.many_by_symbol(pairs)
+    assert master.many_by_brsymbol([(one["brsymbol"], one["exchange"]) for one in ROWS]) == master.many_by_symbol(pairs)
+    assert master.many_by_symbol([]) == []
+
+
+def test_an_empty_master(base: Path) -> None:
+    """Before the first import everything is answered, with nothing."""
+    master = SymbolMaster(base, RING)
+    assert master.by_symbol("A", "NSE") is None
+    assert master.many_by_symbol([("A", "NSE"), ("B", "NSE")]) == [None, None]
+    assert master.all_by_token("1") == []
+    assert master.search("A") == master.fno_search() == []
+    assert master.expiries() == master.underlyings() == []
+    assert master.option_chain("NIFTY", "28-MAR-24", "NFO") == []
+    assert (master.count(), master.problem, master.stats()) == (0, None, {"total_symbols": 0, "problem": None})
+    master.close()
+
+
+def test_closing(master: SymbolMaster) -> None:
+    """A closed master opens again when it is asked."""
+    master.close()
+    master.close()
+    assert master.by_symbol("M&M", "NSE") is not None
+
+
+def test_one_instrument_of_several(base: Path) -> None:
+    """Where a broker gives two instruments of one exchange the same token, the shorter symbol answers."""
+    master = SymbolMaster(base, RING, Hand())
+    master.import_master(
+        [row("LONGER", token="1", brsymbol="b"), row("SHORT", token="1", brsymbol="b"), row("X", "BSE", token="1")]
+    )
+    for found in (master.by_token("1", "NSE"), master.by_brsymbol("b", "NSE")):
+        assert found is not None
+        assert found.symbol == "SHORT"
+    assert [one.symbol for one in master.all_by_token("1")] == ["X", "SHORT", "LONGER"]
+
+
+def test_what_is_held_is_bounded(base: Path) -> None:
+    """However many are asked for, a process holds so many and no more."""
+    master = SymbolMaster(base, RING, Hand())
+    master.import_master(row(f"S{n}") for n in range(3_000))
+    for n in range(3_000):
+        assert master.by_symbol(f"S{n}", "NSE") is not None
+        assert master.by_token(f"TS{n}", "NSE") is not None
+        assert master.by_brsymbol(f"S{n}", "NSE") is not None
+    held = master.stats()["held_in_memory"]
+    assert HELD // 2 <= held <= HELD
+    assert master.by_symbol("S0", "NSE") is not None, "what was let go is read again"
+
+
+def test_the_tier_keeps_what_is_in_use() -> None:
+    """It forgets what was not asked for, and never exceeds its capacity."""
+    tier: Tier[int] = Tier(10)
+    tier.keep(("in use",), -1)
+    for n in range(100):
+        tier.keep((str(n),), n)
+        assert tier.get(("in use",)) == -1
+        assert tier.get((str(n),)) == n
+        assert len(tier) <= 10
+    assert tier.get(("0",)) is None
+
+
+def test_repeated_texts_are_held_once(master: SymbolMaster) -> None:
+    """It is what keeps a held instrument small."""
+    one, two = master.by_symbol("NIFTY28MAR2420800CE", "NFO"), master.by_symbol("NIFTY28MAR2420800PE", "NFO")
+    assert one is not None
+    assert two is not None
+    for field in ("exchange", "brexchange", "expiry", "underlying", "name"):
+        assert getattr(one, field) is getattr(two, field)
+    assert one.name is one.underlying
+    assert one.brexchange is one.exchange
