@@ -100,8 +100,11 @@ def until(at: str | time, tz: str = "Asia/Kolkata") -> Until:
 
 def earliest(*lifetimes: Lifetime) -> Lifetime:
     """Make a lifetime that ends when the first of ``lifetimes`` does."""
-    limits = tuple(lifetime for lifetime in lifetimes if lifetime is not None)
-    return limits[0] if len(limits) == 1 else Earliest(limits) if limits else None
+    limits = [lifetime for lifetime in lifetimes if lifetime is not None]
+    fixed = [_seconds(limit) for limit in limits if isinstance(limit, int | float | timedelta)]
+    rules = [limit for limit in limits if not isinstance(limit, int | float | timedelta)]
+    parts: tuple[Lifetime, ...] = (*([min(fixed)] if fixed else []), *rules)
+    return parts[0] if len(parts) == 1 else Earliest(parts) if parts else None
 
 
 def expires_at(lifetime: Lifetime, now: float) -> float | None:
@@ -144,8 +147,10 @@ def describe(lifetime: Lifetime) -> str:
     """Say a lifetime in words, for diagnostics and error messages."""
     if lifetime is None:
         return "no expiry"
-    if isinstance(lifetime, timedelta):
-        lifetime = lifetime.total_seconds()
-    if isinstance(lifetime, int | float):
-        return f"{lifetime:g} s"
+    if isinstance(lifetime, int | float | timedelta):
+        return f"{_seconds(lifetime):g} s"
     return str(lifetime)
+
+
+def _seconds(fixed: float | timedelta) -> float:
+    return fixed.total_seconds() if isinstance(fixed, timedelta) else fixed

@@ -20,7 +20,7 @@ from openalgo_cache.codec.codec import Codec, Read
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
-from openalgo_cache.expiry import Lifetime, earliest, expires_at
+from openalgo_cache.expiry import Lifetime, expires_at
 from openalgo_cache.flight import Flights
 from openalgo_cache.keys import Key, Keyspace
 from openalgo_cache.locks import make_lock, sleep
@@ -316,10 +316,12 @@ class Handle:
             near.end_write(keys)
 
     def _expiry(self, ttl: Ttl, now: float) -> float | None:
-        lifetime = self.policy.lifetime if isinstance(ttl, Sentinel) else ttl
-        if self.policy.limit is not None:
-            lifetime = earliest(lifetime, self.policy.limit)
-        return expires_at(lifetime, now)
+        policy = self.policy
+        expires = expires_at(policy.lifetime if isinstance(ttl, Sentinel) else ttl, now)
+        if policy.limit is None:
+            return expires
+        limit = expires_at(policy.limit, now)
+        return limit if expires is None or (limit is not None and limit < expires) else expires
 
     def _unreadable(self, stack: Stack, stored: str, payload: bytes | None, error: UnreadableRecordError) -> None:
         """Deal with an unreadable record: state raises; elsewhere it is a miss, and goes if it is surely ours."""

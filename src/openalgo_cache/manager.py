@@ -206,7 +206,8 @@ class CacheManager:
                     "cache %s: CACHE_ENCRYPTION_ENABLED=false, so new records are signed but not encrypted", name
                 )
             stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
-            _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, expiry.describe(policy.lifetime))
+            lifetime = expiry.describe(expiry.earliest(policy.lifetime, policy.limit))
+            _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, lifetime)
             return stack
 
         return Cache(
