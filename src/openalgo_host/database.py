@@ -35,7 +35,9 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": _WAIT})
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), connect_args={"timeout": _WAIT}, hide_parameters=True
+        )
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
         self._reading = sessionmaker(self._engine)

@@ -16,7 +16,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from openalgo_cache import BackendUnavailableError, CacheManager, Settings, UnsupportedValueError
-from openalgo_cache.integrations.sessions import CachedSession, CacheSessions, renew_session
+from openalgo_cache.integrations.cached_session import CachedSession
+from openalgo_cache.integrations.sessions import CacheSessions, renew_session
 from tests.host.conftest import Hands
 
 
@@ -287,6 +288,18 @@ def test_a_login_during_a_logout_is_a_new_session(app: Flask, client: FlaskClien
         late["user"] = 8
         late.renew()
         client.get("/logout")
+    client.set_cookie("session", response.headers["Set-Cookie"].split(";")[0].removeprefix("session="))
+    assert client.get("/").text == "{'user': 8}"
+
+
+def test_clearing_takes_what_others_put_in_meanwhile(app: Flask, client: FlaskClient) -> None:
+    """A login clears the session of whoever was there before: nothing of theirs may slip into the new one."""
+    client.get("/set/colour/blue")
+    with request_with(app, cookie_of(client)) as (login, response):
+        login.clear()
+        login.renew()
+        login["user"] = 8
+        client.get("/set/basket/theirs")
     client.set_cookie("session", response.headers["Set-Cookie"].split(";")[0].removeprefix("session="))
     assert client.get("/").text == "{'user': 8}"
 

@@ -46,6 +46,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.shown: list[str] = []
         self.logged: list[str] = []
@@ -74,10 +75,19 @@ class Running:
         """Return the port."""
         return int(self.wait_for(r"Serving http://127\.0\.0\.1:(\d+) ")[1])
 
-    def end(self, number: int | None = None) -> int:
-        """Send a signal, if one is given; wait for the end and return the exit code."""
-        if number is not None:
-            self.process.send_signal(number)
+    def stop(self, number: int | None = None) -> int:
+        """Ask for the end, as a service manager does or with a signal, and return the exit code."""
+        default = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+        self.process.send_signal(default if number is None else number)
+        return self.end()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.end()
+
+    def end(self) -> int:
+        """Wait for the end and return the exit code."""
         code = self.process.wait(DEADLINE)
         for reader in self._readers:
             reader.join(DEADLINE)
@@ -108,8 +118,7 @@ def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield run
     for one in started:
         if one.process.poll() is None:
-            one.process.kill()
-            one.end()
+            one.kill()
 
 
 class Browser:
@@ -167,7 +176,7 @@ def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None
         == 403
     )
 
-    assert first.end(signal.SIGTERM) == 0
+    assert first.stop() == 0
     secrets = [first.secret("Password"), first.secret("API key"), browser.cookie.partition("=")[2]]
     assert not [line for line in first.logged if "Traceback" in line or any(secret in line for secret in secrets)]
 
@@ -178,7 +187,7 @@ def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None
     assert Browser(port, browser.cookie).ask("GET", "/symbols/NSE/M%26M")[0] == 200
     client = api(api_key=first.secret("API key"), host=f"http://127.0.0.1:{port}")
     assert client.symbol(symbol="M&M", exchange="NSE")["status"] == "success"
-    assert second.end(signal.SIGINT) == 0
+    assert second.stop(None if sys.platform == "win32" else signal.SIGINT) == 0
     assert not [line for line in second.logged if "Traceback" in line]
 
 
@@ -198,7 +207,7 @@ def test_killed_at_the_first_start(start: Start, contract: Path, moment: str) ->
     """The next start completes what is missing, and credentials that were shown and not stored are shown anew."""
     killed = start(OPENALGO_HOST_MASTER=str(contract))
     killed.wait_for(moment)
-    killed.end(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    killed.kill()
     second = start(OPENALGO_HOST_MASTER=str(contract))
     browser = Browser(second.wait_until_it_serves())
     shown = second if any(line.startswith("Password") for line in second.shown) else killed
@@ -206,12 +215,11 @@ def test_killed_at_the_first_start(start: Start, contract: Path, moment: str) ->
     assert "8</strong> instruments" in browser.ask("GET", "/symbols")[1]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that a process could answer")
 def test_stopped_at_the_first_start(start: Start, contract: Path) -> None:
     """In the middle of the import: 130, no traceback; the next start goes on."""
     stopped = start(OPENALGO_HOST_MASTER=str(contract))
     stopped.wait_for("First start")
-    assert stopped.end(signal.SIGTERM) in {0, 130}  # 0 if it was quicker than the signal
+    assert stopped.stop() in {0, 130}  # 0 if it was quicker than the signal
     assert not [line for line in stopped.logged if "Traceback" in line]
     second = start(OPENALGO_HOST_MASTER=str(contract))
     second.wait_until_it_serves()

@@ -22,9 +22,9 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 import flask
 from flask.sessions import SessionInterface, SessionMixin
@@ -32,16 +32,11 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from openalgo_cache.backends import registry
 from openalgo_cache.clock import Clock, system_clock
-from openalgo_cache.codec.serializers import dumps, loads
-from openalgo_cache.errors import (
-    BackendUnavailableError,
-    ConfigurationError,
-    UnreadableRecordError,
-    UnsupportedValueError,
-)
+from openalgo_cache.errors import BackendUnavailableError, ConfigurationError
 from openalgo_cache.expiry import Lifetime, earliest, expires_at, until
 from openalgo_cache.handle import Found, Keep, Put, Remove
-from openalgo_cache.integrations.merge import Fields, SessionConflict, changed, merge
+from openalgo_cache.integrations.cached_session import CachedSession, Record
+from openalgo_cache.integrations.merge import Fields, SessionConflict, changed
 from openalgo_cache.manager import default_manager
 
 if TYPE_CHECKING:
@@ -60,103 +55,10 @@ _GONE_WITH_THE_BODY: Final = (
 )  # fmt: skip
 
 
-class Record(TypedDict):
-    """What the cache holds of a session: when it was stored (seconds since the epoch), and what."""
-
-    at: float
-    fields: Fields
-
-
 class SessionStoreUnavailable(ServiceUnavailable):
     """The store of the sessions does not answer. Not the same as being logged out, so it must not look like that."""
 
     description = "Sessions cannot be read or kept at the moment. You are still logged in: try again shortly."
-
-
-class CachedSession(SessionMixin):
-    """One visitor's session: a dictionary that is read from the store when it is first used.
-
-    Values may be of any type that a cache can store, and come back as that type. A change inside a value counts as a
-    change; ``modified`` need not be set.
-
-    Args:
-        identity: The number that the visitor's cookie holds; None without a cookie.
-        fetch: Returns the record in the store under a number, or None.
-
-    Attributes:
-        identity: The number under which the session is in the store; None if it is not.
-        written_at: When it was stored, in seconds since the epoch.
-        before: What it held then.
-        renewed: Whether it is to go on under a new number.
-    """
-
-    def __init__(self, identity: str | None, fetch: Callable[[str], Record | None]) -> None:
-        self._fetch = fetch
-        self._values: dict[str, Any] | None = None
-        self.identity = identity
-        self.written_at = 0.0
-        self.before: Fields = {}
-        self.renewed = False
-
-    def renew(self) -> None:
-        """Let the session go on under a new number; the old one leads nowhere from then on."""
-        self.renewed = True
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether this request used the session."""
-        return self._values is not None
-
-    def fields(self) -> Fields:
-        """Return what the session holds now; for what this request did not change, the very bytes that were read.
-
-        Raises:
-            UnsupportedValueError: A value would not come back equal and of the same type.
-        """
-        fields = {}
-        for name, value in self._load().items():
-            try:
-                data = dumps(value)
-            except UnsupportedValueError as error:
-                raise UnsupportedValueError(f"session[{name!r}]: {error}") from None
-            before = self.before.get(name)
-            # The parts of a set have no order that lasts: bytes that were read may be written as others.
-            is_same = before is not None and data in (before, dumps(loads(before)))
-            fields[name] = before if before is not None and is_same else data
-        return fields
-
-    def _load(self) -> dict[str, Any]:
-        if self._values is None:
-            record = None if self.identity is None else self._fetch(self.identity)
-            try:
-                values = {} if record is None else {name: loads(data) for name, data in record["fields"].items()}
-            except UnreadableRecordError as error:  # it holds an instance of a class that is registered no more
-                _log.warning("a session cannot be read, and is left alone: %s", error)
-                record, values = None, {}
-            if record is None:
-                self.identity, self.new = None, True
-            else:
-                self.written_at, self.before = record["at"], record["fields"]
-            self._values = values
-        return self._values
-
-    def __getitem__(self, name: str) -> Any:
-        return self._load()[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._load()[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._load()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._load())
-
-    def __len__(self) -> int:
-        return len(self._load())
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}, {'used' if self.is_loaded else 'not used'} by this request>"
 
 
 class CacheSessions(SessionInterface):
@@ -250,10 +152,10 @@ class CacheSessions(SessionInterface):
             self.cache.delete(session.identity)
             self._drop_cookie(app, response)
         elif session.renewed:
-            left = self._exchange(session.identity, lambda there: Remove(merge(session.before, there, fields)))
+            left = self._exchange(session.identity, lambda there: Remove(session.merged(there, fields)))
             self._start(app, session, changed(session.before, fields) if left is None else left, response)
-        elif fields != session.before:
-            self._put(app, session, response, lambda there: merge(session.before, there, fields))
+        elif session.cleared or fields != session.before:
+            self._put(app, session, response, lambda there: session.merged(there, fields))
         elif self._is_worth_prolonging(app, session):
             self._put(app, session, response, lambda there: there)
 
