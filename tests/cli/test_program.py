@@ -157,6 +157,7 @@ def test_what_was_not_foreseen(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     ran = run("info", "--json")
     assert ran.code == 70
     assert ran.error["type"] == "RuntimeError"
+    assert "on purpose" not in ran.err
 
 
 def test_a_store_that_cannot_be_opened(run: Run, folder: Path) -> None:
@@ -165,11 +166,20 @@ def test_a_store_that_cannot_be_opened(run: Run, folder: Path) -> None:
     for path in (folder / "db").glob("cache_settings.db*"):
         path.unlink()
     (folder / "db" / "cache_settings.db").mkdir()
-    for arguments in (["get", "settings", "k"], ["set", "settings", "k", "v"], ["keys", "settings"], ["stats"]):
+    for arguments in (
+        ["get", "settings", "k"],
+        ["set", "settings", "k", "v"],
+        ["keys", "settings"],
+        ["stats", "settings"],
+    ):
         ran = run(*arguments)
         assert (ran.code, ran.out) == (4, "")
         assert ran.err.startswith("error: the cache file ")
         assert "Traceback" not in ran.err
+    run("set", "quotes", "k", "v")
+    ran = run("stats", "--json")
+    assert ran.code == 0
+    assert {one["name"]: len(one["problems"]) for one in ran.json["caches"]} == {"quotes": 0, "settings": 1}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
@@ -295,7 +305,7 @@ def test_tables_fit_the_terminal(run: Run, width: int) -> None:
     run("symbols", "generate", "m.csv", "--rows", "2000")
     run("symbols", "import", "m.csv")
     commands = [
-        ["info", "--all"], ["stats"], ["stats", name], ["doctor"], ["keys", name], ["get", name, key, "--reveal"],
+        ["info", "--all"], ["stats"], ["stats", name], ["doctor"], ["get", name, key],
         ["symbols", "search", "NIFTY"], ["symbols", "show", "RELIANCE", "NSE"],
     ]  # fmt: skip
     for command in commands:
@@ -305,6 +315,7 @@ def test_tables_fit_the_terminal(run: Run, width: int) -> None:
         assert "…" not in ran.out
     shown = "".join(run("get", name, key, "--reveal", width=width).out.split())
     assert name in shown
+    assert run("keys", name, width=width).out == f"{key}\n"
     assert "v" * 300 in shown
     assert name in "".join(run("stats", width=width).out.split())
 

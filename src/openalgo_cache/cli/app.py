@@ -60,6 +60,8 @@ def _report(error: Exception, *, as_json: bool) -> Code:
         if isinstance(error, OSError) and error.strerror is not None:
             message = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     if as_json:
+        if code is Code.BUG:  # nobody knows what its message holds
+            message = "this was not foreseen; without --json there is a traceback"
         report: dict[str, Any] = {"type": kind, "message": message}
         if (problems := getattr(error, "problems", None)) is not None:
             report["problems"] = [{"row": row, "problem": problem} for row, problem in problems]

@@ -10,6 +10,7 @@ from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, ago, show, size
 from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session
 from openalgo_cache.cli.shapes import Figures, Stats
+from openalgo_cache.errors import CacheError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,15 @@ def _in_files(session: Session, name: str | None) -> list[Figures]:
     for cache in names:
         if cache == SYMBOLS:
             found += _of_master(session)
-        elif (seen := inspect(session.cache_file(cache), session.now())) is not None:
+            continue
+        try:
+            seen = inspect(session.cache_file(cache), session.now())
+        except CacheError as problem:
+            if name is not None:
+                raise
+            found.append({**_blank(cache, 0), "problems": [str(problem)]})
+            continue
+        if seen is not None:
             figures = _blank(cache, seen.entries)
             figures["file"] = str(seen.path)
             figures["expired"] = seen.expired

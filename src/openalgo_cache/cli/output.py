@@ -50,6 +50,10 @@ class Pen:
         """Draw a paragraph."""
         self.console.print(Text(printable(text), style=style, overflow="fold"))
 
+    def verbatim(self, lines: Iterable[str]) -> None:
+        """Write lines as they are, however long: what reads them, a terminal or a program, breaks them or does not."""
+        self.console.file.writelines(f"{printable(line)}\n" for line in lines)
+
     def heading(self, text: str) -> None:
         """Draw a heading, with an empty line before it."""
         self.console.print()

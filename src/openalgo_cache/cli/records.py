@@ -248,16 +248,12 @@ def _draw_entry(pen: Pen, report: Got, now: float) -> None:
         return
     value = report["value"]
     pen.line()
-    if report["encoding"] == "repr" or isinstance(value, str):
-        pen.line(value)
-    else:
-        for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines():
-            pen.line(line)
+    as_it_is = report["encoding"] == "repr" or isinstance(value, str)
+    pen.verbatim([value] if as_it_is else json.dumps(value, indent=2, ensure_ascii=False).splitlines())
 
 
 def _draw_keys(pen: Pen, report: Keys) -> None:
-    for listed in report["keys"]:
-        pen.line(listed["key"])
+    pen.verbatim(listed["key"] for listed in report["keys"])
     if report["more"]:
         sys.stderr.write("There are more; --limit 0 lists all.\n")
     if report["unreadable"]:

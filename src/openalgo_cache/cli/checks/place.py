@@ -19,6 +19,7 @@ LITTLE_SPACE: Final = 512 << 20
 NO_SPACE: Final = 64 << 20
 """Bytes; a new symbol master needs about 50 MB beside the old one."""
 
+_HAS_MODES: Final = hasattr(os, "geteuid")
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "lustre", "ncpfs", "fuse.sshfs"}
@@ -38,6 +39,9 @@ def check_folder(session: Session) -> Iterator[Check]:
         return
     if not os.access(folder, os.W_OK | os.X_OK):
         yield error("folder", f"{folder} cannot be written", "Run as its owner, or set SQLITE_CACHE_PATH elsewhere")
+    if not _HAS_MODES:
+        yield ok("folder", f"{folder}; who may read it is not looked at on this system")
+        return
     problem = files.check_private(folder)
     if problem is not None:
         what, _, fix = problem.rpartition(": ")
@@ -48,7 +52,7 @@ def check_folder(session: Session) -> Iterator[Check]:
 
 def check_files(session: Session) -> Iterator[Check]:
     """Look at the owner and the mode of every file of ours."""
-    if not session.folder.is_dir():
+    if not session.folder.is_dir() or not _HAS_MODES:
         return
     ours = [path for path in sorted(session.folder.iterdir()) if _is_ours(path, session)]
     sound = 0
