@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
-import signal
 import socket
 import sys
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import waitress  # type: ignore[import-untyped]  # it brings no types
@@ -71,19 +68,6 @@ def serve(app: Flask, reserved: socket.socket) -> None:
         server.run()
     finally:
         server.close()
-
-
-def stop_on_signals() -> None:
-    """Let SIGTERM, and what Windows has for it, end the host as Ctrl-C does; a second one ends it at once."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for name in names:
-            signal.signal(name, lambda *_: os._exit(130))
-        raise KeyboardInterrupt
-
-    names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
-    for name in names:
-        signal.signal(name, stop)
 
 
 def _why(error: OSError, host: str, port: int) -> str:
