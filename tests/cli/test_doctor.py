@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -272,10 +273,13 @@ def test_a_database_of_somebody_else(run: Run, folder: Path) -> None:
 
 
 def test_backups_of_state(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """State without a backup, or with an old one, is a warning; caches need none."""
+    """State that is days old without a backup, or with an old one, is a warning; caches need none."""
     run("set", "settings", "k", "v")
     assert statuses(run("doctor", "--json"), "backups") == []
     run("set", "running_strategies", "s", "v")
+    assert statuses(run("doctor", "--json"), "backups") == ["ok"]
+    now = time.time()
+    monkeypatch.setattr(session, "system_clock", lambda: now + 3 * 86_400)
     assert statuses(run("doctor", "--json"), "backups") == ["warning"]
     path = folder / "db" / "cache_running_strategies.db"
     shutil.copy(path, folder / "db" / "cache_running_strategies.backup-20260105.db")

@@ -69,7 +69,7 @@ def check_soundness(session: Session) -> Iterator[Check]:
                 "Set the clock: it was ahead then, or it is behind now",
             )
         if seen.entries and policy_of(name, session.settings).durability is Durability.STATE:
-            yield _backup(session, name, now)
+            yield _backup(seen, name, now)
     if sound:
         yield ok("cache files", f"{count(sound, 'file')} sound")
 
@@ -112,12 +112,13 @@ def _damaged(session: Session, name: str, seen: Inspection) -> Check:
     return error("cache files", f"{seen.path}: {seen.problems[0]}", fix)
 
 
-def _backup(session: Session, name: str, now: float) -> Check:
-    path = session.cache_file(name)
-    backups = Backups(path, lambda _stored, _record: True).existing()
-    fix = "A process that has written to the cache makes one each day; keep the application running, or copy the file"
+def _backup(seen: Inspection, name: str, now: float) -> Check:
+    backups = Backups(seen.path, lambda _stored, _record: True).existing()
+    fix = "A process that has written to the cache makes one each day: keep the application running"
+    if not backups and now - (seen.oldest_at or now) < _BACKUP_LASTS:
+        return ok("backups", f"{name} is new; the application makes its first backup while it runs")
     if not backups:
-        return warning("backups", f"{name} holds the only copy of its entries, and has no backup yet", fix)
+        return warning("backups", f"{name} holds the only copy of its entries, and has no backup", fix)
     digits = re.findall(r"[0-9]{8}", backups[0].name)[-1]
     made = datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC).timestamp()
     if now - made > _BACKUP_LASTS:
