@@ -16,7 +16,7 @@ from benchmarks.lines import Line
 from openalgo_cache import Cache, CacheManager
 
 _KEYS: Final = 256
-_READS: Final = 512
+_READS: Final = 128
 
 _SIGNED: Final = "quotes"  # not in the catalogue, so it is what every cache is by default
 _ENCRYPTED: Final = "auth"  # encrypted, with blinded keys
@@ -32,7 +32,7 @@ _TARGETS: Final = (
 
 def run(*, quick: bool = False) -> list[Line]:
     """Measure on memory and on SQLite."""
-    return [line for backend in ("memory", "sqlite") for line in _on(backend, rounds=3 if quick else 400)]
+    return [line for backend in ("memory", "sqlite") for line in _on(backend, rounds=3 if quick else 1600)]
 
 
 def _on(backend: str, rounds: int) -> list[Line]:

@@ -19,7 +19,7 @@ from openalgo_cache import Cache
 from openalgo_cache.keys import Key
 
 _ENTRIES: Final = 1000
-_READS: Final = 200
+_READS: Final = 50
 _WRITES: Final = 4000
 """Enough for either cache to bring its log to the database at least once a round: that is part of what writes cost."""
 _BULK: Final = 500
@@ -28,7 +28,7 @@ _BULK: Final = 500
 def run(*, quick: bool = False) -> list[Line]:
     """Measure one process, then several; reads without the near tier, writes with it."""
     with _pair(near=False) as (ours, theirs):
-        lines = [_reads(ours, theirs, 3 if quick else 200)]
+        lines = [_reads(ours, theirs, 3 if quick else 800)]
     with _pair(near=True) as (ours, theirs):
         lines.append(_writes(ours, theirs, *((50, 1) if quick else (_WRITES, 10))))
         lines += _bulk_writes(ours, theirs, *((1, 1) if quick else (4, 10)))

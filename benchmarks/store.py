@@ -17,7 +17,7 @@ from benchmarks.lines import Line
 from openalgo_cache import Cache, CacheManager
 
 _ENTRIES: Final = 1000
-_READS: Final = 200
+_READS: Final = 50
 
 _BODY: Final = {"plain": slice(24, None), "signed": slice(56, -16)}
 """Where the value lies in a record (see the record format in ``codec/envelope.py``)."""
@@ -34,7 +34,7 @@ def run(*, quick: bool = False) -> list[Line]:
             cache.set_many(dict.fromkeys(values.keys(_ENTRIES), values.FLAT))
             contenders[kind] = _ours(cache)
             contenders[f"statement on {kind}"] = _statement(manager, kind)
-        timings = contest(contenders, operations=_READS, rounds=3 if quick else 300)
+        timings = contest(contenders, operations=_READS, rounds=3 if quick else 1200)
         ours["plain"].close()
     return [
         Line(
