@@ -200,7 +200,7 @@ class Settings:
         None, parsers.LABEL, "This instance, where several share a store.", section="Several instances"
     )
     instance_name: str = variable(
-        "openalgo-default", parsers.TEXT, "This instance's name in logs and reports.", not_yet="none of them names it"
+        "openalgo-default", parsers.TEXT, "This instance's name in reports, where it has no INSTANCE_ID."
     )
     multi_instance_mode: bool = variable(
         False,
@@ -210,8 +210,7 @@ class Settings:
     session_type: str = variable(
         "filesystem",
         parsers.choice("filesystem", "redis", "valkey"),
-        "Where sessions are kept; filesystem is SQLite beside the caches.",
-        not_yet=_SESSIONS,
+        "Where sessions are kept; filesystem is SQLite beside the caches, the only one in this version.",
     )
     session_redis_url: ServerUrl | None = variable(
         None,
