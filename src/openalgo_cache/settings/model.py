@@ -25,7 +25,7 @@ _NO_EXPIRY = parsers.seconds_or_zero("no expiry")
 _NEVER = parsers.seconds_or_zero("never")
 _FLAG = parsers.FLAG
 _REDIS = "there is no Redis or Valkey backend"
-_SESSIONS = "there are no server-side sessions"
+_SESSIONS = "sessions are kept in SQLite"
 _AUDIT = "there is no audit log"
 
 
