@@ -137,7 +137,10 @@ def test_moved_rows(master: SymbolMaster) -> None:
         "UPDATE instrument SET id = -1 WHERE id = 3",
         "UPDATE instrument SET id = 3 WHERE id = 4",
         "UPDATE instrument SET id = 4 WHERE id = -1",
-        "INSERT INTO instrument SELECT 1000 + id, series, strike, symbol, brsymbol, 'T' || id, mark FROM instrument",
+        "DROP INDEX by_symbol",
+        "INSERT INTO instrument SELECT 1000 + id, series, exchange, strike, symbol, brsymbol, 'T', mark "
+        "FROM instrument",
+        "CREATE INDEX by_symbol ON instrument (symbol, exchange)",
     )
     assert_nothing_false(master)
     moved = [one for one in TRUTH if master.by_symbol(*one) is None]
@@ -182,7 +185,7 @@ def test_a_forged_row(master: SymbolMaster) -> None:
         edit(
             master,
             "DELETE FROM instrument WHERE id = 5000", "DELETE FROM series WHERE id = 900", series,
-            f"INSERT INTO instrument VALUES (5000, 900, 0.0, 'EVIL', 'EVIL', '666', {forged})",  # noqa: S608  # what the test is about
+            f"INSERT INTO instrument VALUES (5000, 900, 0, 0.0, 'EVIL', 'EVIL', '666', {forged})",  # noqa: S608  # what the test is about
         )  # fmt: skip
         assert master.by_symbol("EVIL", "NSE") is None
         assert master.by_token("666", "NSE") is None
@@ -195,8 +198,9 @@ def test_a_forged_index(master: SymbolMaster, column: str) -> None:
     edit(
         master,
         "DROP INDEX by_symbol",
-        f"CREATE INDEX by_symbol ON instrument ({column})",
-        "UPDATE sqlite_schema SET sql = 'CREATE INDEX by_symbol ON instrument (symbol)' WHERE name = 'by_symbol'",
+        f"CREATE INDEX by_symbol ON instrument ({column}, exchange)",
+        "UPDATE sqlite_schema SET sql = replace(sql, '(token', '(symbol') WHERE name = 'by_symbol'",
+        "UPDATE sqlite_schema SET sql = replace(sql, '(brsymbol', '(symbol') WHERE name = 'by_symbol'",
     )
     option = TRUTH["NIFTY28MAR2420800CE", "NFO"]
     assert master.by_symbol(option[column], "NFO") is None

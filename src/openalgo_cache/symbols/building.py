@@ -86,9 +86,10 @@ class Builder:
             for number, row in enumerate(self._unique_rows(), 1):
                 fields, series = row[:_FIELDS], row[_FIELDS]
                 symbol, brsymbol, name, exchange, _, token, _, strike, *_ = fields
-                instruments.append((number, series, strike, symbol, brsymbol, token, self._signer.sign(number, fields)))
+                place, mark = self._count(exchange), self._signer.sign(number, fields)
+                instruments.append((number, series, place, strike, symbol, brsymbol, token, mark))
                 others = (name, brsymbol, strike_text(strike)) if strike else (name, brsymbol)
-                texts.append((number, search_text(symbol, others, self._count(exchange))))
+                texts.append((number, search_text(symbol, others, place)))
                 if number % _BATCH == 0:
                     self._insert(instruments, texts)
                     written(number)
@@ -150,7 +151,7 @@ class Builder:
         return place
 
     def _insert(self, instruments: list[tuple[Any, ...]], texts: list[tuple[int, str]]) -> None:
-        self._database.executemany("INSERT INTO instrument VALUES (?, ?, ?, ?, ?, ?, ?)", instruments)
+        self._database.executemany("INSERT INTO instrument VALUES (?, ?, ?, ?, ?, ?, ?, ?)", instruments)
         self._database.executemany("INSERT INTO trigrams (rowid, text) VALUES (?, ?)", texts)
         instruments.clear()
         texts.clear()

@@ -10,8 +10,8 @@ from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST
 from openalgo_cache.symbols.tier import Tier
 from openalgo_cache.symbols.version import MasterVersion
 
-HELD: Final = 8_192
-"""How many instruments a process holds: about 5 MB."""
+HELD: Final = 10_240
+"""How many instruments a process holds: 7 MB at most."""
 
 _SAME_TOKEN: Final = 1_000
 
@@ -32,8 +32,8 @@ class Lookup(NamedTuple):
 
 def _lookup(column: str) -> Lookup:
     # Of several, which only tokens and brokers' symbols can be, the one with the shortest symbol.
-    where = f"WHERE i.{column} = ? AND s.exchange = ? ORDER BY i.id LIMIT 1"
-    sql = f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} {where}"  # noqa: S608  # constants
+    where = f"i.{column} = ? AND i.exchange = ? ORDER BY i.id LIMIT 1"
+    sql = f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} WHERE {where}"  # noqa: S608  # constants
     return Lookup(column, Instrument._fields.index(column), sql)
 
 
@@ -45,6 +45,7 @@ _TOKEN: Final = Instrument._fields.index("token")
 _ALL_BY_TOKEN: Final = (
     f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} WHERE i.token = ? ORDER BY i.id LIMIT {_SAME_TOKEN}"  # noqa: S608  # constants
 )
+_NO_EXCHANGE: Final = -1
 
 
 class Lookups:
@@ -58,7 +59,7 @@ class Lookups:
 
     def __init__(self, version: MasterVersion) -> None:
         self.version = version
-        self._held: Tier[Instrument] = Tier(HELD)
+        self._held = Tier(HELD)
 
     def held(self) -> int:
         """Return how many instruments are held in memory."""
@@ -72,7 +73,9 @@ class Lookups:
         """
         instrument = self._held.get((lookup.column, text, exchange))
         if instrument is None:
-            instrument = self._hold(lookup, self.version.first(lookup.sql, _texts(text, exchange)), text, exchange)
+            instrument = self.version.first(lookup.sql, self._bindings(text, exchange))
+            if instrument is not None:
+                instrument = self._hold(lookup, instrument, text, exchange)
         return instrument
 
     def find_many(self, lookup: Lookup, pairs: Iterable[tuple[str, str]]) -> list[Instrument | None]:
@@ -85,15 +88,19 @@ class Lookups:
         wanted = list(pairs)
         found = [get((column, text, exchange)) for text, exchange in wanted]
         missing = [place for place, instrument in enumerate(found) if instrument is None]
-        read = self.version.first_of_each(lookup.sql, [_texts(*wanted[place]) for place in missing])
+        read = self.version.first_of_each(lookup.sql, [self._bindings(*wanted[place]) for place in missing])
         for place, instrument in zip(missing, read, strict=True):
-            found[place] = self._hold(lookup, instrument, *wanted[place])
+            if instrument is not None:
+                found[place] = self._hold(lookup, instrument, *wanted[place])
         return found
 
-    def _hold(self, lookup: Lookup, instrument: Instrument | None, text: str, exchange: str) -> Instrument | None:
+    def _bindings(self, text: str, exchange: str) -> tuple[str, int]:
+        _check_text(text)
+        _check_text(exchange)
+        return text, self.version.exchange_numbers.get(exchange, _NO_EXCHANGE)
+
+    def _hold(self, lookup: Lookup, instrument: Instrument, text: str, exchange: str) -> Instrument | None:
         """Hold an instrument that was read, and return it, if it is the one that was asked for."""
-        if instrument is None:
-            return None
         own_text, own_exchange = instrument[lookup.field], instrument[_EXCHANGE]
         if own_text != text or own_exchange != exchange:
             # An index carries no mark: a forged one may lead to a sound row of something else.
@@ -103,12 +110,11 @@ class Lookups:
 
     def all_by_token(self, token: str) -> list[Instrument]:
         """Return the instruments of all exchanges that have a token."""
-        found = self.version.all(_ALL_BY_TOKEN, _texts(token))
+        _check_text(token)
+        found = self.version.all(_ALL_BY_TOKEN, (token,))
         return [instrument for instrument in found if instrument[_TOKEN] == token]
 
 
-def _texts(*values: str) -> tuple[str, ...]:
-    for value in values:
-        if not isinstance(value, str):
-            raise TypeError(f"what is looked up is text, like '2885', not of type {type(value).__name__}")
-    return values
+def _check_text(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"what is looked up is text, like '2885', not of type {type(value).__name__}")

@@ -1,8 +1,8 @@
 """How a version of the master lies in its file. Format 1; a change of any line here is a new format.
 
 What a row shares with others (exchange, expiry, lot, name, and so on) stands once, in ``series``: about 23,000 of them
-for 142,000 instruments. Instruments are numbered by length of symbol, then by symbol and exchange, which is the order
-that searches answer in.
+for 142,000 instruments. An instrument's own ``exchange`` is the place of its exchange in the header. Instruments are
+numbered by length of symbol, then by symbol and exchange, which is the order that searches answer in.
 
 The search index holds three-letter pieces (trigrams) without positions. Its text for an instrument is::
 
@@ -26,7 +26,7 @@ TABLES: Final = (
     ) STRICT""",
     """CREATE TABLE instrument (
         id INTEGER PRIMARY KEY,
-        series INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, token TEXT, mark BLOB
+        series INTEGER, exchange INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, token TEXT, mark BLOB
     ) STRICT""",
     "CREATE TABLE header (content BLOB, mark BLOB) STRICT",
     """CREATE VIRTUAL TABLE trigrams USING fts5 (
@@ -40,12 +40,12 @@ SECOND_HALF: Final = "substr(token, instr(token, '::::') + 4)"
 """The exchange's part of a token like ``738561::::2885``, where ``HALVED`` holds."""
 
 INDEXES: Final = (
-    "CREATE INDEX by_symbol ON instrument (symbol)",
-    "CREATE INDEX by_brsymbol ON instrument (brsymbol)",
+    "CREATE UNIQUE INDEX by_symbol ON instrument (symbol, exchange)",
+    "CREATE INDEX by_brsymbol ON instrument (brsymbol, exchange)",
     # Of the few that have small letters: whoever searches need not know.
     "CREATE INDEX by_symbol_in_capitals ON instrument (upper(symbol)) WHERE symbol <> upper(symbol)",
     "CREATE INDEX by_brsymbol_in_capitals ON instrument (upper(brsymbol)) WHERE brsymbol <> upper(brsymbol)",
-    "CREATE INDEX by_token ON instrument (token)",
+    "CREATE INDEX by_token ON instrument (token, exchange)",
     f"CREATE INDEX by_token_tail ON instrument ({SECOND_HALF}) WHERE {HALVED}",
     "CREATE INDEX by_series ON instrument (series, strike)",
     "CREATE INDEX by_underlying ON series (underlying, exchange, expiry_day)",

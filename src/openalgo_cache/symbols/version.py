@@ -18,10 +18,8 @@ from openalgo_cache.symbols.signing import Seal, Signer
 
 _log = logging.getLogger(__name__)
 
-_FIELDS: Final = len(Instrument._fields)
 _IDLE_READERS: Final = 4
-_MAPPED_BYTES: Final = 1 << 30
-_SHARED_TEXTS: Final = 4_096
+_FIELDS: Final = len(Instrument._fields)
 # What reading a damaged or forged file can raise: SQLite's own errors, and texts that are no UTF-8.
 _DAMAGE: Final = (apsw.Error, UnicodeDecodeError)
 
@@ -51,8 +49,8 @@ class _Reader:
         self.connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         self.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0)
         self.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
-        # Mapped, so that all processes share the system's copy of the file instead of holding their own.
-        self.connection.pragma("mmap_size", _MAPPED_BYTES)
+        # Not mapped: pages that a process has mapped alone count as its own, and a file that somebody cuts while it is
+        # mapped ends the process. Reading from the system's copy costs a microsecond more.
         self.execute = self.connection.cursor().execute
 
 
@@ -77,14 +75,12 @@ class MasterVersion:
         self._signer = Signer(seal, bytes.fromhex(number))
         self._idle: list[_Reader] = []
         self._closed = False
-        self._texts: dict[str, str] = {}
         _versions.add(self)
         try:
             self.header = self._read_header()
         except BaseException:
             self.close()
             raise
-        self.file_bytes = path.stat().st_size
         self.exchange_numbers = {exchange: place for place, exchange in enumerate(self.header.exchanges)}
 
     def first(self, sql: str, bindings: Bindings) -> Instrument | None:
@@ -106,18 +102,18 @@ class MasterVersion:
     def _first(self, reader: _Reader, sql: str, bindings: Bindings) -> Instrument | None:
         try:
             row = reader.execute(sql, bindings).get
+            return None if row is None else self._verified(row)
         except _DAMAGE as error:
             self._report(error)
-            return None
         except UnicodeEncodeError:  # a lone surrogate in what was asked for: no instrument has one
-            return None
-        return None if row is None else self._verified(row)
+            pass
+        return None
 
     def all(self, sql: str, bindings: Bindings) -> list[Instrument]:
         """Return the instruments that a query for ``schema.INSTRUMENT`` finds, those that verify, in its order."""
         reader = self._take()
         try:
-            rows = reader.execute(sql, bindings).fetchall()
+            found = [self._verified(row) for row in reader.execute(sql, bindings)]
         except _DAMAGE as error:
             self._report(error)
             return []
@@ -125,7 +121,7 @@ class MasterVersion:
             return []
         finally:
             self._give(reader)
-        return [instrument for instrument in map(self._verified, rows) if instrument is not None]
+        return [instrument for instrument in found if instrument is not None]
 
     def check(self) -> None:
         """Read everything once.
@@ -137,7 +133,7 @@ class MasterVersion:
         try:
             verdict = reader.connection.pragma("integrity_check")
             rows = reader.execute(f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST}")  # noqa: S608  # constants
-            verified = sum(1 for row in rows if self._signer.verify(row[_FIELDS], row[:_FIELDS], row[_FIELDS + 1]))
+            verified = sum(self._verified(row) is not None for row in rows)
         except _DAMAGE as error:
             raise UnreadableRecordError(f"the symbol master {self.path} is damaged ({error})") from None
         finally:
@@ -160,6 +156,7 @@ class MasterVersion:
         reader = self._take()
         try:
             stored = reader.execute("SELECT content, mark FROM header LIMIT 1").get
+            self.file_bytes: int = reader.connection.pragma("page_count") * reader.connection.pragma("page_size")
         except _DAMAGE as error:
             raise UnreadableRecordError(f"the symbol master {self.path} is damaged ({error})") from None
         finally:
@@ -178,39 +175,11 @@ class MasterVersion:
 
     def _verified(self, row: tuple[Any, ...]) -> Instrument | None:
         """Return the instrument of a row, or None if its mark does not fit it."""
-        fields, number, mark = row[:_FIELDS], row[_FIELDS], row[_FIELDS + 1]
-        if not self._signer.verify(number, fields, mark):
-            self._report(None)
-            return None
-        (
-            symbol, brsymbol, name, exchange, brexchange, token,
-            expiry, strike, lotsize, kind, tick, value, underlying,
-        ) = fields  # fmt: skip
-        # What many instruments share is held once: it halves what a held instrument weighs.
-        shared = self._texts
-        if len(shared) > _SHARED_TEXTS:
-            shared = self._texts = {}
-        share = shared.setdefault
-        exchange = share(exchange, exchange)
-        underlying = share(underlying, underlying)
-        return tuple.__new__(
-            Instrument,
-            (
-                symbol,
-                symbol if brsymbol == symbol else brsymbol,
-                underlying if name == underlying else name,
-                exchange,
-                exchange if brexchange == exchange else brexchange,
-                token,
-                share(expiry, expiry),
-                strike,
-                lotsize,
-                share(kind, kind),
-                tick,
-                value,
-                underlying,
-            ),
-        )
+        fields = row[:_FIELDS]
+        if self._signer.verify(row[_FIELDS], fields, row[_FIELDS + 1]):
+            return tuple.__new__(Instrument, fields)
+        self._report(None)
+        return None
 
     def _report(self, error: Exception | None) -> None:
         """Count what cannot be trusted, and say so once for this version."""
