@@ -120,6 +120,8 @@ def _shown(value: object) -> tuple[str, ...]:
         return kind, *(part for one in value for part in _shown(one))
     if isinstance(value, set | frozenset):
         return kind, *(part for one in sorted(map(_shown, value)) for part in one)
+    if is_dataclass(value):
+        return kind, *(part for field in fields(value) for part in _shown(getattr(value, field.name)))
     return kind, repr(value)
 
 
