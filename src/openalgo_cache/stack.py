@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openalgo_cache.backends import registry
-from openalgo_cache.backends.base import CacheBackend, Request, SupportsChangeToken
+from openalgo_cache.backends.base import CacheBackend, Request, has_change_token
 from openalgo_cache.catalogue import Durability, Policy, Sealing
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Codec
@@ -90,7 +90,7 @@ def _near_tier(policy: Policy, backend: CacheBackend, settings: Settings) -> Nea
         policy.durability is Durability.STATE
         or not settings.cache_near_enabled
         or settings.cache_metrics_enabled
-        or not isinstance(backend, SupportsChangeToken)
+        or not has_change_token(backend)
     ):
         return NoNearTier()
     capacity = min(policy.maxsize or _NEAR_MOST, _NEAR_MOST)

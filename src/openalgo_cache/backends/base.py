@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from openalgo_cache.clock import Clock
 from openalgo_cache.settings import Settings
@@ -157,3 +157,8 @@ class SupportsChangeToken(Protocol):
     def watch(self, listener: TokenListener) -> None:
         """Tell ``listener``, from within this backend's own writes, what they did to the token."""
         ...
+
+
+def has_change_token(backend: CacheBackend) -> TypeGuard[SupportsChangeToken]:
+    """Return whether a backend has a change token, without looking at it: looking may open the store."""
+    return hasattr(backend, "watch")

@@ -10,9 +10,9 @@ from openalgo_cache.backends.base import (
     CacheBackend,
     Entry,
     Request,
-    SupportsChangeToken,
     SupportsScan,
     TokenListener,
+    has_change_token,
 )
 from openalgo_cache.errors import BackendUnavailableError
 
@@ -38,11 +38,11 @@ class ChaosBackend(CacheBackend):
 
     def __new__(cls, inner: CacheBackend) -> ChaosBackend:  # noqa: PYI034  # Self would hide that it is a subclass
         """Make an instance that has the optional capabilities of ``inner``, and no others."""
-        extra = [
-            mixin
-            for protocol, mixin in ((SupportsScan, _Scanning), (SupportsChangeToken, _Watched))
-            if isinstance(inner, protocol)
-        ]
+        extra: list[type] = []
+        if isinstance(inner, SupportsScan):
+            extra.append(_Scanning)
+        if has_change_token(inner):
+            extra.append(_Watched)
         made: ChaosBackend = super().__new__(type(cls.__name__, (*extra, cls), {}))
         return made
 
