@@ -55,10 +55,11 @@ class Lookups:
         version: Where to look.
     """
 
-    __slots__ = ("_held", "version")
+    __slots__ = ("_held", "_numbers", "version")
 
     def __init__(self, version: MasterVersion) -> None:
         self.version = version
+        self._numbers = version.exchange_numbers
         self._held = Tier(HELD)
 
     def held(self) -> int:
@@ -95,9 +96,10 @@ class Lookups:
         return found
 
     def _bindings(self, text: str, exchange: str) -> tuple[str, int]:
-        _check_text(text)
-        _check_text(exchange)
-        return text, self.version.exchange_numbers.get(exchange, _NO_EXCHANGE)
+        if isinstance(text, str) and isinstance(exchange, str):
+            return text, self._numbers.get(exchange, _NO_EXCHANGE)
+        types = f"{type(text).__name__} and {type(exchange).__name__}"
+        raise TypeError(f"what is looked up is text, like '2885' and 'NSE', not {types}")
 
     def _hold(self, lookup: Lookup, instrument: Instrument, text: str, exchange: str) -> Instrument | None:
         """Hold an instrument that was read, and return it, if it is the one that was asked for."""
@@ -110,11 +112,7 @@ class Lookups:
 
     def all_by_token(self, token: str) -> list[Instrument]:
         """Return the instruments of all exchanges that have a token."""
-        _check_text(token)
+        if not isinstance(token, str):
+            raise TypeError(f"a token is text, like '2885', not {type(token).__name__}")
         found = self.version.all(_ALL_BY_TOKEN, (token,))
         return [instrument for instrument in found if instrument[_TOKEN] == token]
-
-
-def _check_text(value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"what is looked up is text, like '2885', not of type {type(value).__name__}")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
 
 from openalgo_cache.symbols.model import Instrument
 
 Key = tuple[str, str, str]
 """What was asked for: the kind of look-up, the text, the exchange."""
-
-_SHARED_TEXTS: Final = 4_096
 
 
 class Tier:
@@ -23,13 +20,12 @@ class Tier:
         capacity: The most instruments held; one takes about 650 bytes.
     """
 
-    __slots__ = ("_capacity", "_held", "_order", "_texts", "get")
+    __slots__ = ("_capacity", "_held", "_order", "get")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._held: dict[Key, Instrument] = {}
         self._order: deque[Key] = deque()
-        self._texts: dict[str, str] = {}
         self.get = self._held.get
         """Returns the instrument held under a key, or None."""
 
@@ -41,33 +37,5 @@ class Tier:
         # Threads may do this at once: what counts is how many are held, and an entry that leaves early does no harm.
         while len(self._held) >= self._capacity and self._order:
             self._held.pop(self._order.popleft(), None)
-        self._held[key] = self._with_shared_texts(instrument)
+        self._held[key] = instrument
         self._order.append(key)
-
-    def _with_shared_texts(self, instrument: Instrument) -> Instrument:
-        """Return the same instrument with the texts that many share: without that it would weigh half as much again."""
-        (
-            symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lotsize, kind, tick, value, underlying,
-        ) = instrument  # fmt: skip
-        if len(self._texts) >= _SHARED_TEXTS:
-            self._texts.clear()
-        share = self._texts.setdefault
-        exchange, underlying = share(exchange, exchange), share(underlying, underlying)
-        return tuple.__new__(
-            Instrument,
-            (
-                symbol,
-                symbol if brsymbol == symbol else brsymbol,
-                underlying if name == underlying else name,
-                exchange,
-                exchange if brexchange == exchange else brexchange,
-                token,
-                share(expiry, expiry),
-                strike,
-                lotsize,
-                share(kind, kind),
-                tick,
-                value,
-                underlying,
-            ),
-        )

@@ -75,6 +75,7 @@ class MasterVersion:
         self._signer = Signer(seal, bytes.fromhex(number))
         self._idle: list[_Reader] = []
         self._closed = False
+        self._texts: dict[str, str] = {}  # of exchanges, underlyings, expiries and types: as few as a version has
         _versions.add(self)
         try:
             self.header = self._read_header()
@@ -176,10 +177,33 @@ class MasterVersion:
     def _verified(self, row: tuple[Any, ...]) -> Instrument | None:
         """Return the instrument of a row, or None if its mark does not fit it."""
         fields = row[:_FIELDS]
-        if self._signer.verify(row[_FIELDS], fields, row[_FIELDS + 1]):
-            return tuple.__new__(Instrument, fields)
-        self._report(None)
-        return None
+        if not self._signer.verify(row[_FIELDS], fields, row[_FIELDS + 1]):
+            self._report(None)
+            return None
+        (
+            symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lotsize, kind, tick, value, underlying,
+        ) = fields  # fmt: skip
+        # What many instruments share is kept once: without that, those that are held would weigh half as much again.
+        share = self._texts.setdefault
+        exchange, underlying = share(exchange, exchange), share(underlying, underlying)
+        return tuple.__new__(
+            Instrument,
+            (
+                symbol,
+                symbol if brsymbol == symbol else brsymbol,
+                underlying if name == underlying else name,
+                exchange,
+                exchange if brexchange == exchange else brexchange,
+                token,
+                share(expiry, expiry),
+                strike,
+                lotsize,
+                share(kind, kind),
+                tick,
+                value,
+                underlying,
+            ),
+        )
 
     def _report(self, error: Exception | None) -> None:
         """Count what cannot be trusted, and say so once for this version."""
