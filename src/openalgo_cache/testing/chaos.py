@@ -61,8 +61,8 @@ class ChaosBackend(CacheBackend):
         """Order failures. An order for a verb replaces an earlier one.
 
         Args:
-            *verbs: The verbs of the backend that fail; all of them if none is named. A cache's ``set`` and ``delete``
-                use ``set_many`` and ``delete_many``: ``READS`` and ``WRITES`` name them all.
+            *verbs: The verbs of the backend that fail; all of them if none is named. Which of them a cache uses is its
+                own affair: ``READS`` and ``WRITES`` name all that look and all that change.
             when: Whether the store does not do what is asked, or does it and the answer is lost.
             times: After how many failures the verb works again; None for not before :meth:`heal`.
         """
