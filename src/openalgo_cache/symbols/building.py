@@ -118,7 +118,9 @@ class Builder:
         self._database.close(force=True)
 
     def _staged(self, rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[Any, ...]]:
+        """Yield what is staged of each row, and write the series that it brings."""
         known: dict[Series, int] = {}
+        new: list[tuple[Any, ...]] = []
         last = 0
         for number, (series, strike, symbol, brsymbol, token) in rows:
             place = known.get(series)
@@ -127,9 +129,15 @@ class Builder:
                     known.clear()
                 last += 1
                 place = known[series] = last
-                values = "?, " * len(series) + "?"
-                self._database.execute(f"INSERT INTO series VALUES ({values})", (place, *series))  # noqa: S608  # question marks
+                new.append((place, *series))
+                if len(new) == _BATCH:
+                    self._insert_series(new)
             yield number, place, strike, symbol, brsymbol, token, series.exchange
+        self._insert_series(new)
+
+    def _insert_series(self, series: list[tuple[Any, ...]]) -> None:
+        self._database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", series)
+        series.clear()
 
     def _unique_rows(self) -> Iterator[tuple[Any, ...]]:
         symbol, exchange, first = None, None, 0

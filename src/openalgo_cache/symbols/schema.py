@@ -115,9 +115,9 @@ def search_text(symbol: str, others: tuple[str, ...], exchange_number: int) -> s
         others: Name, broker's symbol and strike; what the symbol contains anyway is left out.
         exchange_number: The place of its exchange in the header.
     """
-    symbol = in_capitals(symbol)
-    rest = "\n".join([other for other in map(in_capitals, others) if other not in symbol])
-    return f"{_BEGINNING}{symbol}\n{rest.translate(_SHIFT)}\n{chr(_FIRST_MARK + exchange_number) * 3}"
+    symbol, *rest = in_capitals("\n".join((symbol, *others))).split("\n")
+    shifted = "\n".join([other for other in rest if other not in symbol]).translate(_SHIFT)
+    return f"{_BEGINNING}{symbol}\n{shifted}\n{chr(_FIRST_MARK + exchange_number) * 3}"
 
 
 def pieces_of_symbol(term: str) -> str:

@@ -134,7 +134,7 @@ class MasterVersion:
         try:
             verdict = reader.connection.pragma("integrity_check")
             rows = reader.execute(f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST}")  # noqa: S608  # constants
-            verified = sum(self._verified(row) is not None for row in rows)
+            verified = sum(self._signer.verify(row[_FIELDS], row[:_FIELDS], row[_FIELDS + 1]) for row in rows)
         except _DAMAGE as error:
             raise UnreadableRecordError(f"the symbol master {self.path} is damaged ({error})") from None
         finally:
