@@ -39,6 +39,8 @@ class Cache(Handle):
     def get(self, key: Key, default: Any = None) -> Any:
         """Return the value under ``key``, or ``default``. A cached None is a hit: ask with ``MISSING`` to tell."""
         near = self._near
+        if not near.keeps:
+            return self._read(key, default)
         try:
             entry = near.entries.get(key)  # type: ignore[arg-type]  # other keys than str are not in there
         except TypeError:  # not hashable: the keyspace says so properly
@@ -48,7 +50,7 @@ class Cache(Handle):
             entry.uses += 1
             load = entry.load
             return entry.held if load is None else load(entry.held)
-        return self._read(key, default)
+        return self._read_near(key, default)
 
     def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
         """Return the values of those of ``keys`` that are there."""

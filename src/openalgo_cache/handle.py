@@ -174,11 +174,45 @@ class Handle:
         return stack
 
     def _read(self, key: Key, default: Any) -> Any:
-        stack = self._stack or self._opened()
-        keyspace, near = stack.keyspace, stack.near
-        stored = keyspace.known.get(key) or keyspace.stored(key)  # type: ignore[arg-type]  # any may be asked for
+        """Read from the store, where there is no near tier: in one piece, since each call would show in the figures."""
+        stack = self._stack
+        if stack is None:
+            stack = self._opened()
+            if stack.near.keeps:
+                return self._read_near(key, default)
         try:
-            token = near.begin_fill() if near.keeps else None
+            stored = stack.keyspace.known.get(key) or stack.keyspace.stored(key)  # type: ignore[arg-type]  # any key
+        except TypeError:  # not hashable: the keyspace says so properly
+            stored = stack.keyspace.stored(key)
+        try:
+            entry = stack.backend.get(stored)
+        except BackendUnavailableError as error:
+            self._failed(error)
+            return default
+        if self._outage:
+            self._recovered()
+        if entry is not None:
+            try:
+                value, expires_at, is_lease = stack.codec.decode(stored, entry.payload)
+                # Where the store says the same, it has just looked at the clock.
+                if not is_lease and (expires_at == entry.expires_at or _stands(entry, expires_at, self._now())):
+                    self._counters.hits += 1
+                    if self._log_reads:
+                        _log.debug("cache %s: hit", self.name)
+                    return value
+            except UnreadableRecordError as error:
+                self._unreadable(stack, stored, entry.payload, error)
+        self._counters.misses += 1
+        if self._log_reads:
+            _log.debug("cache %s: miss", self.name)
+        return default
+
+    def _read_near(self, key: Key, default: Any) -> Any:
+        """Read from the store, and keep what was read near."""
+        stack = self._opened()
+        stored = stack.keyspace.stored(key)
+        try:
+            token = stack.near.begin_fill()
             now = self._now()
             entry = stack.backend.get(stored)
         except BackendUnavailableError as error:
@@ -187,8 +221,6 @@ class Handle:
         if self._outage:
             self._recovered()
         value = MISSING if entry is None else self._open(stack, key, stored, entry, token, now)
-        if self._log_reads:
-            _log.debug("cache %s: %s", self.name, "miss" if value is MISSING else "hit")
         if value is MISSING:
             self._counters.misses += 1
             return default
@@ -198,21 +230,18 @@ class Handle:
     def _open(  # noqa: PLR0913  # what was looked for, what was found, and when
         self, stack: Stack, key: Key, stored: str, entry: Entry, token: int | None, now: float
     ) -> Any:
-        """Verify an entry and return its value, or MISSING; keep it near where that is allowed."""
-        payload = entry.payload
+        """Verify an entry and return its value, or MISSING; keep it near if it is dated by a token."""
         try:
             if token is None or type(key) is not str:
-                value, sealed_expiry, is_lease = stack.codec.decode(stored, payload)
-                if sealed_expiry > now and not is_lease:
-                    return value
-            else:
-                (value, sealed_expiry, _), admitted = stack.codec.admit(stored, payload)
-                if sealed_expiry > now and admitted is not None:
-                    stack.near.fill(key, admitted.held, admitted.load, now, sealed_expiry, token)
-                    return value
-            _check_expiry(entry.expires_at, sealed_expiry, now)
+                value, expires_at, is_lease = stack.codec.decode(stored, entry.payload)
+                return value if not is_lease and _stands(entry, expires_at, now) else MISSING
+            (value, expires_at, _), admitted = stack.codec.admit(stored, entry.payload)
+            if admitted is None or not _stands(entry, expires_at, now):
+                return MISSING
+            stack.near.fill(key, admitted.held, admitted.load, now, expires_at, token)
+            return value
         except UnreadableRecordError as error:
-            self._unreadable(stack, stored, payload, error)
+            self._unreadable(stack, stored, entry.payload, error)
         return MISSING
 
     def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
@@ -257,9 +286,8 @@ class Handle:
             return None, None
         try:
             read = stack.codec.decode(stored, entry.payload)
-            if read[1] > self._now():
+            if _stands(entry, read[1], self._now()):
                 return entry.payload, read
-            _check_expiry(entry.expires_at, read[1], self._now())
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, None, error)
         return entry.payload, None
@@ -361,7 +389,10 @@ class Handle:
         )
 
 
-def _check_expiry(offered: float | None, sealed: float, now: float) -> None:
-    """Raise if the store still offers an entry that expired by the word that is sealed in it."""
-    if sealed <= now and (offered is None or offered > sealed + _CLOCK_SLACK):
+def _stands(entry: Entry, sealed_expiry: float, now: float) -> bool:
+    """Return whether an entry has not expired by the word that is sealed in it. Raise if the store claims more."""
+    if sealed_expiry > now:
+        return True
+    if entry.expires_at is None or entry.expires_at > sealed_expiry + _CLOCK_SLACK:
         raise ForgedRecordError("a record was kept beyond the expiry that is sealed in it")
+    return False

@@ -47,6 +47,7 @@ _PURPOSES: Final = {AEAD: "encrypt", MAC: "sign"}
 _TAG_BYTES: Final = 16
 _HEAD: Final = struct.Struct(">8s8xd20s12s")
 """The fixed part of a sealed head: its first eight bytes, then expiry, key and writer id, nonce."""
+_unpack_head = _HEAD.unpack_from
 _TAG: Final = slice(-_TAG_BYTES, None)
 _BEFORE_TAG: Final = slice(None, -_TAG_BYTES)
 _SEALED_HEAD: Final = slice(None, _HEAD.size)
@@ -202,7 +203,7 @@ class RingSeal:
 
     def open(self, stored: str, record: bytes) -> Opened:  # noqa: D102  # see Seal
         try:
-            start, expires_at, sealer, nonce = _HEAD.unpack_from(record)
+            start, expires_at, sealer, nonce = _unpack_head(record)
         except struct.error:
             raise UnreadableRecordError("a record is cut short") from None
         if start != self._usual or (cipher := self._usual_ciphers.get(sealer)) is None:
