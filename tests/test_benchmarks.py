@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,20 +26,22 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[
     return run.stdout, json.loads(written.read_text(encoding="utf-8"))["lines"]
 
 
-@pytest.mark.parametrize("name, count", [("near", 10), ("store", 2), ("peer", 5), ("writers", 2), ("imports", 4)])
+@pytest.mark.parametrize(
+    "name, least", [("near", 10), ("store", 2), ("peer", 5), ("writers", 2), ("imports", 4), ("symbols", 17)]
+)
 def test_every_line_of_a_benchmark_is_measured(
-    quick_run: tuple[str, list[dict[str, Any]]], name: str, count: int
+    quick_run: tuple[str, list[dict[str, Any]]], name: str, least: int
 ) -> None:
     """Each benchmark has the lines that docs/performance.md explains."""
     _, lines = quick_run
-    assert len([line for line in lines if line["benchmark"] == name]) == count
+    assert len([line for line in lines if line["benchmark"] == name]) >= least
 
 
 def test_the_table_shows_every_line(quick_run: tuple[str, list[dict[str, Any]]]) -> None:
     """The table has each figure, and says of each that has a target whether it holds."""
     table, lines = quick_run
-    rows = table.splitlines()
+    rows = [re.split(" {2,}", row.strip()) for row in table.splitlines()]
     for line in lines:
-        (row,) = (row for row in rows if row.startswith(line["benchmark"]) and line["what"] in row)
+        (row,) = (row for row in rows if row[:2] == [line["benchmark"], line["what"]])
         assert ("ok" in row) is (line["holds"] is True)
         assert ("miss" in row) is (line["holds"] is False)
