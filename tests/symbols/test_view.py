@@ -45,6 +45,12 @@ def test_what_is_not_there(view: SymbolView, key: Any) -> None:
         view[key]
 
 
+def test_it_is_not_gone_through(view: SymbolView) -> None:
+    """A search or a look-up is what a master is for."""
+    with pytest.raises(TypeError, match="not iterable"):
+        list(view)  # type: ignore[call-overload]  # that is the point
+
+
 def test_keys_of_other_types(view: SymbolView) -> None:
     """Nothing else is in it."""
     assert 1 not in view

@@ -62,6 +62,9 @@ class SymbolView:
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str | tuple) and self._find(key) is not None
 
+    # Nobody goes through 142,000 instruments key by key. Left out, Python would try view[0], view[1] and so on.
+    __iter__ = None
+
     def __len__(self) -> int:
         return self.size()
 
