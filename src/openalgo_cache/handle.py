@@ -335,13 +335,19 @@ class Handle:
         stack = self._stack or self._opened()
         near = stack.near
         self._flights.cancel(keys, stack.keyspace.stored)
-        if not near.keeps:
-            return self._swallowing(None, write, *arguments, deletes=deletes)  # type: ignore[no-any-return]
-        near.begin_write(keys)
+        if near.keeps:
+            near.begin_write(keys)
         try:
-            return self._swallowing(None, write, *arguments, deletes=deletes)  # type: ignore[no-any-return]
+            result = write(*arguments)
+        except BackendUnavailableError as error:
+            self._failed(error, must_raise=deletes and self.policy.sealing is Sealing.ENCRYPTED)
+            return None
         finally:
-            near.end_write(keys)
+            if near.keeps:
+                near.end_write(keys)
+        if self._outage:
+            self._recovered()
+        return result
 
     def _expiry(self, ttl: Ttl, now: float) -> float | None:
         policy = self.policy

@@ -55,8 +55,6 @@ _DOUBLE: Final = struct.Struct(">d")
 _TAG_ENTRY: Final = struct.Struct(">16sQ")
 MODE: Final = 4
 EXPIRES_AT: Final = 16
-SEALER: Final = slice(24, 44)
-"""Key id and writer id."""
 PLAIN_BODY: Final = slice(_PLAIN_HEAD.size, None)
 NO_WRITER: Final = bytes(16)
 NO_NONCE: Final = bytes(12)

@@ -30,7 +30,6 @@ from openalgo_cache.codec.envelope import (
     NO_EXTRAS,
     PLAIN,
     PLAIN_BODY,
-    SEALER,
     USUAL_START,
     Extras,
     Head,
@@ -40,7 +39,6 @@ from openalgo_cache.errors import UnreadableRecordError
 
 _RECORDS_PER_WRITER: Final = 2**31
 _NONCE_BYTES: Final = 12
-_NONCES_DRAWN: Final = 128
 _REMEMBERED_SUBKEYS: Final = 512
 _REMEMBERED_PLACES: Final = 8192
 _PURPOSES: Final = {AEAD: "encrypt", MAC: "sign"}
@@ -48,6 +46,7 @@ _TAG_BYTES: Final = 16
 _HEAD: Final = struct.Struct(">8s8xd20s12s")
 """The fixed part of a sealed head: its first eight bytes, then expiry, key and writer id, nonce."""
 _unpack_head = _HEAD.unpack_from
+_pack_usual = struct.Struct(">8sdd20s12s").pack
 _TAG: Final = slice(-_TAG_BYTES, None)
 _BEFORE_TAG: Final = slice(None, -_TAG_BYTES)
 _SEALED_HEAD: Final = slice(None, _HEAD.size)
@@ -146,10 +145,10 @@ class RingSeal:
         "_context",
         "_left",
         "_mode",
-        "_nonces",
         "_places",
         "_process",
         "_ring",
+        "_sealer",
         "_signs",
         "_subkeys",
         "_usual",
@@ -169,7 +168,7 @@ class RingSeal:
         self._usual = envelope.usual_start(mode, MSGPACK)
         self._usual_ciphers = self._subkeys[mode]
         self._places: dict[str, bytes] = {}
-        self._nonces: list[bytes] = []
+        self._sealer = b""
         self._writer = b""
         self._process = -1
         self._left = 0
@@ -188,13 +187,22 @@ class RingSeal:
         if self._left <= 0 or self._process != os.getpid():
             self._become_a_new_writer()
         self._left -= 1
-        try:
-            nonce = self._nonces.pop()  # one step: no two threads get the same
-        except IndexError:
-            nonce = self._draw_nonces()
-        key_id, writer = self._ring.active.id, self._writer
-        head = envelope.pack_head(self._mode, codec, created_at, expires_at, key_id, writer, nonce, extras, lease=lease)
-        cipher = self._usual_ciphers.get(head[SEALER]) or self._subkey(self._mode, key_id, writer)
+        nonce = os.urandom(_NONCE_BYTES)  # each by itself: a stock would be used twice by a machine that was restored
+        if codec == MSGPACK and extras is NO_EXTRAS and not lease:
+            head = _pack_usual(self._usual, created_at, expires_at, self._sealer, nonce)
+        else:
+            head = envelope.pack_head(
+                self._mode,
+                codec,
+                created_at,
+                expires_at,
+                self._ring.active.id,
+                self._writer,
+                nonce,
+                extras,
+                lease=lease,
+            )
+        cipher = self._usual_ciphers.get(self._sealer) or self._subkey(self._mode, self._ring.active.id, self._writer)
         place = self._places.get(stored) or self._place(stored)
         if self._signs:
             signed = head + body
@@ -269,17 +277,9 @@ class RingSeal:
     def _become_a_new_writer(self) -> None:
         # A forked child must not share its parent's subkey, and one subkey must not see too many random nonces.
         self._writer = secrets.token_bytes(16)
-        self._nonces = []
+        self._sealer = self._ring.active.id.to_bytes(4, "big") + self._writer
         self._process = os.getpid()
         self._left = _RECORDS_PER_WRITER
-
-    def _draw_nonces(self) -> bytes:
-        """Draw a stock of nonces, since a call of the system for each would cost as much as sealing; return one."""
-        drawn = os.urandom(_NONCE_BYTES * _NONCES_DRAWN)
-        nonces = [drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)]
-        first = nonces.pop()
-        self._nonces = nonces
-        return first
 
 
 def _sized(part: bytes) -> bytes:
