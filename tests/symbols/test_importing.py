@@ -310,9 +310,12 @@ def test_litter_is_told_from_somebodys_master(master: SymbolMaster, base: Path) 
     litter = files.path_of("0" * 32)
     litter.write_bytes(b"SQLite format 3\x00" + bytes(4080))
     (base.parent / "cache_symbols-notes.db").write_bytes(b"")
+    left = [base.parent / f".cache_symbols{name}.123.abc.tmp" for name in (f"-{'0' * 32}.db", ".current")]
+    for path in left:
+        path.write_bytes(b"")
     (base.parent / f"other_symbols-{'0' * 32}.db").write_bytes(b"")
     report = SymbolMaster(base, RING).import_master([row("OURS")])
-    assert not litter.exists()
+    assert not any(path.exists() for path in (litter, *left))
     assert {path.name for path in base.parent.glob("*.db")} == {
         f"cache_symbols-{report.version}.db",
         f"cache_symbols-{foreign_number}.db",

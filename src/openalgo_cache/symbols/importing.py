@@ -91,6 +91,7 @@ def import_master(  # noqa: PLR0913  # what an import is made of
     try:
         files.ensure_folder(where.folder)
         with lock:
+            where.remove_temporaries()
             with suppress(BackendUnavailableError):  # a damaged pointer: this import mends it
                 _clear_away(where, seal, where.current())
             number = where.create()

@@ -15,7 +15,7 @@ from openalgo_cache.errors import BackendUnavailableError
 APPLICATION_ID: Final = int.from_bytes(b"OASM", "big")
 """Written into a version's file as the last thing: SQLite keeps it at byte 68."""
 
-_NUMBER: Final = re.compile(r"[0-9a-f]{32}")
+_POINTER: Final = re.compile(rb"[0-9a-f]{32}\s*")
 
 
 class MasterFiles:
@@ -43,14 +43,14 @@ class MasterFiles:
             BackendUnavailableError: The pointer is there and cannot be read, or says nothing of use.
         """
         try:
-            number = self._pointer.read_text(encoding="ascii").strip()
+            content = self._pointer.read_bytes()
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise BackendUnavailableError(f"the symbol master's {self._pointer} cannot be read: {error}") from None
-        if not _NUMBER.fullmatch(number):  # it becomes part of a path
+        if not _POINTER.fullmatch(content):  # it becomes part of a path
             raise BackendUnavailableError(f"the symbol master's {self._pointer} is damaged: import it again")
-        return number
+        return content[:32].decode()
 
     def create(self) -> str:
         """Create the empty file of a new version, 0600, and return its number.
@@ -76,6 +76,13 @@ class MasterFiles:
         for path in sorted(self.folder.iterdir()):
             if match := pattern.fullmatch(path.name):
                 yield match[1]
+
+    def remove_temporaries(self) -> None:
+        """Remove what a process that was killed while it created a file left beside it; only under the lock."""
+        pattern = re.compile(rf"\.{re.escape(self._stem)}(-[0-9a-f]{{32}}\.db|\.current)\..+\.tmp")
+        for path in list(self.folder.iterdir()):
+            if pattern.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def is_finished(self, number: str) -> bool:
         """Return whether an import came to its end with this version's file."""
