@@ -54,6 +54,7 @@ def _key_maker(function: Callable[..., Any], template: str | None) -> Callable[[
     from string import Formatter  # noqa: PLC0415  # likewise
 
     expected = signature(function)
+    name = getattr(function, "__qualname__", None)
     if template is not None:
         named = {
             field.partition(".")[0].partition("[")[0]
@@ -62,20 +63,19 @@ def _key_maker(function: Callable[..., Any], template: str | None) -> Callable[[
         }
         if unknown := sorted(named - set(expected.parameters)):
             raise ConfigurationError(
-                f"the key {template!r} names {', '.join(unknown)}, and {function.__qualname__} has only "
+                f"the key {template!r} names {', '.join(unknown)}, and {name or 'the function'} has only "
                 f"{', '.join(expected.parameters) or 'no parameters'}"
             )
+
+    elif name is None:
+        raise ConfigurationError(f"a {type(function).__name__} has no name of its own: give a key")
 
     def make(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
         bound = expected.bind(*args, **kwargs)
         bound.apply_defaults()
         if template is not None:
             return template.format(**bound.arguments)
-        extra = bound.kwargs
-        return (
-            f"{function.__module__}.{function.__qualname__}",
-            *bound.args,
-            *(part for pair in sorted(extra.items()) for part in pair),
-        )
+        # Nested, so that f("a", 1) and f(a=1) of a function that takes any arguments are two.
+        return f"{function.__module__}.{name}", bound.args, tuple(sorted(bound.kwargs.items()))
 
     return make
