@@ -49,6 +49,17 @@ class Options(TypedDict, total=False):
     on_error: Literal["miss", "raise"]
 
 
+class _RingWhenNeeded:
+    """A manager's key ring for the symbol master, which is made before anything may be created or read."""
+
+    def __init__(self, manager: CacheManager) -> None:
+        self._manager = manager
+
+    def subkey(self, purpose: str, context: bytes) -> bytes:
+        """See KeyRing."""
+        return self._manager.ring().subkey(purpose, context)
+
+
 class CacheManager:
     """Makes and keeps the caches of one configuration.
 
@@ -75,8 +86,8 @@ class CacheManager:
             self._settings = current_settings()
         return self._settings
 
-    @overload
-    def get_cache(self, name: Literal["symbols"]) -> SymbolView: ...
+    @overload  # the literal comes first, so the overlap is decided
+    def get_cache(self, name: Literal["symbols"]) -> SymbolView: ...  # type: ignore[overload-overlap]
     @overload
     def get_cache(self, name: str, **options: Unpack[Options]) -> Cache: ...
     def get_cache(self, name: str, **options: Unpack[Options]) -> Cache | SymbolView:
@@ -121,7 +132,7 @@ class CacheManager:
 
         with self._lock:
             if self._symbols is None:
-                self._symbols = SymbolMaster(self.settings.sqlite_cache_path, seal=self.ring(), clock=self._clock)
+                self._symbols = SymbolMaster(self.settings.sqlite_cache_path, _RingWhenNeeded(self), self._clock)
             return self._symbols
 
     def ring(self, *, ephemeral: bool = False) -> KeyRing:
@@ -223,7 +234,7 @@ class CacheManager:
         from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick
 
         if self._view is None:
-            self._view = SymbolView(self.symbols)
+            self._view = SymbolView(self.symbols())
         return self._view
 
     def _load_ring(self) -> KeyRing:
@@ -262,8 +273,8 @@ def default_manager() -> CacheManager:
         return _managers[0]
 
 
-@overload
-def get_cache(name: Literal["symbols"]) -> SymbolView: ...
+@overload  # the literal comes first, so the overlap is decided
+def get_cache(name: Literal["symbols"]) -> SymbolView: ...  # type: ignore[overload-overlap]
 @overload
 def get_cache(name: str, **options: Unpack[Options]) -> Cache: ...
 def get_cache(name: str, **options: Unpack[Options]) -> Cache | SymbolView:
