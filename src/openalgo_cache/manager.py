@@ -115,8 +115,9 @@ class CacheManager:
         if cache is None:
             with self._lock:
                 if (cache := self._caches.get(name)) is None:
-                    cache = self._caches[name] = self._make(name, given)
-                    self._options[name] = given
+                    cache = self._make(name, given)
+                    self._options[name] = given  # before the cache, which others find without the lock
+                    self._caches[name] = cache
                     return cache
         there = self._options[name]
         if any(key not in there or there[key] != value for key, value in given.items()):
