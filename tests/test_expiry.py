@@ -190,8 +190,9 @@ def test_what_is_no_lifetime(bad: Any) -> None:
     """Refused with our error, which is a ValueError; also as a part of an earliest."""
     with pytest.raises(InvalidLifetimeError):
         expires_at(bad, 1_000.0)
-    with pytest.raises(InvalidLifetimeError):
-        expires_at(earliest(bad, 60), 1_000.0)
+    for lifetimes in ((bad, 60), (60, bad), (60, until("03:00"), bad), (0.001, bad)):
+        with pytest.raises(InvalidLifetimeError):
+            expires_at(earliest(*lifetimes), 1_000.0)
 
 
 @given(moments, st.lists(st.none() | st.floats(1, 1e6) | st.just(until("03:00")), max_size=4))

@@ -99,9 +99,15 @@ def until(at: str | time, tz: str = "Asia/Kolkata") -> Until:
 
 
 def earliest(*lifetimes: Lifetime) -> Lifetime:
-    """Make a lifetime that ends when the first of ``lifetimes`` does."""
+    """Make a lifetime that ends when the first of ``lifetimes`` does.
+
+    Raises:
+        InvalidLifetimeError: One of them is no possible number of seconds.
+    """
     limits = [lifetime for lifetime in lifetimes if lifetime is not None]
     fixed = [_seconds(limit) for limit in limits if isinstance(limit, int | float | timedelta)]
+    for seconds in fixed:
+        expires_at(seconds, 0.0)  # a shorter one must not hide one that is impossible
     rules = [limit for limit in limits if not isinstance(limit, int | float | timedelta)]
     parts: tuple[Lifetime, ...] = (*([min(fixed)] if fixed else []), *rules)
     return parts[0] if len(parts) == 1 else Earliest(parts) if parts else None
