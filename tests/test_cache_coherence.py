@@ -6,8 +6,10 @@ import itertools
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,45 @@ def test_no_read_is_older_than_an_acknowledged_write(options: dict[str, Any], tm
     assert writes > 20, "nothing was written meanwhile"
     assert stats["near_hits"] > reads / 2, "nearly all reads are to be answered from near"
     assert stats["rejected"] == 0
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_threads_see_what_other_threads_were_told_is_written(backend: str, tmp_path: Path) -> None:
+    """One handle, some writers and readers: what ``set`` has returned for is what everybody reads from then on."""
+    house = manager(tmp_path, backend=backend)
+    cache = house.get_cache("quotes")
+    told = [0, 0]
+    stop = threading.Event()
+    wrong: list[str] = []
+
+    def write(nth: int) -> None:
+        for version in range(1, 1_000_000):
+            if stop.is_set():
+                return
+            cache.set(f"key {nth}", version)
+            told[nth] = version
+            if version % 7 == 0:
+                cache.delete("gone")
+                cache.get_or_set("gone", lambda: "loaded")
+
+    def read() -> None:
+        while not stop.is_set():
+            for nth in (0, 1):
+                least = told[nth]
+                if (found := cache.get(f"key {nth}", 0)) < least:
+                    wrong.append(f"read {found} after {least}")
+
+    with ThreadPoolExecutor(5) as pool:
+        running = [pool.submit(write, 0), pool.submit(write, 1), *(pool.submit(read) for _ in range(3))]
+        time.sleep(0.7)
+        stop.set()
+        for one in running:
+            one.result(20)
+    stats = cache.stats()
+    house.close()
+    assert wrong == []
+    assert min(told) > 5
+    assert stats["near_hits"] > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
