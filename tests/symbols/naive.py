@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,13 @@ def capitals(text: str) -> str:
     return re.sub("[a-z]+", lambda found: found[0].upper(), text)
 
 
+def day_of(expiry: str) -> datetime.date:
+    """Return the day of an expiry; the first day there is for none."""
+    if not expiry:
+        return datetime.date.min
+    return datetime.datetime.strptime(expiry, "%d-%b-%y").replace(tzinfo=datetime.UTC).date()
+
+
 def search(instruments: Iterable[Instrument], query: str, exchange: str | None, limit: int) -> list[Instrument]:
     """Return what a search must return."""
     words = query.split()
@@ -22,7 +30,7 @@ def search(instruments: Iterable[Instrument], query: str, exchange: str | None, 
     for one in instruments:
         rank = rank_of(one, words)
         if rank and exchange in {None, one.exchange}:
-            ranked.append((rank, len(one.symbol), one.symbol, one.exchange, one))
+            ranked.append((rank, len(one.symbol), day_of(one.expiry), one.symbol, one.exchange, one))
     return [one for *_, one in sorted(ranked)[:limit]]
 
 

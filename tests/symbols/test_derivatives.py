@@ -57,7 +57,7 @@ def test_with_a_query_they_come_as_a_search_orders_them(master: SymbolMaster) ->
     assert symbols(master.fno_search("24000 ce", underlying="NIFTY")) == expected
     assert symbols(master.fno_search("24000", expiry="28-MAR-24", instrumenttype="PE")) == ["NIFTY28MAR2424000PE"]
     assert symbols(master.fno_search("nifty", instrumenttype="FUT")) == [
-        "NIFTY25APR24FUT", "NIFTY28MAR24FUT", "BANKNIFTY24APR24FUT",
+        "NIFTY28MAR24FUT", "NIFTY25APR24FUT", "BANKNIFTY24APR24FUT",
     ]  # fmt: skip
     assert symbols(master.fno_search("nifty", expiry="28-MAR-24", limit=2)) == [
         "NIFTY28MAR24FUT",

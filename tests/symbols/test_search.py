@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from openalgo_cache.symbols import SymbolMaster
 from tests.symbols import naive
-from tests.symbols.samples import RING, ROWS, csv_of, row
+from tests.symbols.samples import RING, ROWS, contract, csv_of, row
 
 
 def symbols(master: SymbolMaster, query: str, exchange: str | None = None, limit: int = 50) -> list[str]:
@@ -24,12 +24,24 @@ def test_exact_then_beginning_then_inside(master: SymbolMaster) -> None:
     """The shorter symbol first in each; what only the name has comes last."""
     assert symbols(master, "NIFTY") == [
         "NIFTY",
-        "NIFTY 50", "NIFTYBEES", "NIFTY25APR24FUT", "NIFTY28MAR24FUT", "NIFTY07MAR2424000CE", "NIFTY28MAR2420800CE",
+        "NIFTY 50", "NIFTYBEES", "NIFTY28MAR24FUT", "NIFTY25APR24FUT", "NIFTY07MAR2424000CE", "NIFTY28MAR2420800CE",
         "NIFTY28MAR2420800PE", "NIFTY28MAR2424000CE", "NIFTY28MAR2424000PE",
         "BANKNIFTY", "BANKNIFTY24APR24FUT", "BANKNIFTY24APR2448000CE",
     ]  # fmt: skip
     assert symbols(master, "reliance industries") == ["RELIANCE", "RELIANCE"]
     assert symbols(master, "nippon") == ["NIFTYBEES"]
+
+
+def test_the_nearest_expiry_first(base: Any) -> None:
+    """Of symbols of one length, whatever their alphabet says; what does not expire comes before."""
+    days = ["02-MAY-24", "27-JUN-24", "07-MAR-24", "26-DEC-25"]
+    master = SymbolMaster(base, RING)
+    master.import_master([*(contract("NIFTY", day, "CE", "24000.0") for day in days), row("NIFTYOF24000ANYTIME")])
+    expected = ["NIFTYOF24000ANYTIME", *(f"NIFTY{day}24000CE" for day in ("07MAR24", "02MAY24", "27JUN24", "26DEC25"))]
+    assert symbols(master, "NIFTY 24000") == symbols(master, "24000 NIFTY") == expected
+    assert symbols(master, "24000.0") == expected[1:], "as a strike"
+    assert symbols(master, "NIFTY 24000", limit=2) == expected[:2]
+    assert [one.symbol for one in master.fno_search("NIFTY", underlying="NIFTY")] == expected[1:]
 
 
 def test_several_terms(master: SymbolMaster) -> None:
@@ -128,13 +140,14 @@ _LETTERS = st.sampled_from("AB1&- .")
 _SYMBOLS = st.text(_LETTERS, min_size=1, max_size=7).map(str.strip).filter(bool)
 _TEXTS = st.text(_LETTERS, max_size=9)
 _STRIKES = st.sampled_from(["0", "1", "11", "1.1", "111", "111.1"])
+_EXPIRIES = st.sampled_from(["", "02-MAY-24", "07-MAR-24"])
 _TOKENS = st.one_of(_SYMBOLS, st.builds("{}::::{}".format, _SYMBOLS, _SYMBOLS))
 _ROWS = st.builds(
-    lambda symbol, exchange, brsymbol, name, token, strike, small: row(
+    lambda symbol, exchange, brsymbol, name, token, strike, expiry, small: row(
         symbol.lower() if small else symbol, exchange, brsymbol=brsymbol.lower() if small else brsymbol, name=name,
-        token=token, strike=strike,
+        token=token, strike=strike, expiry=expiry,
     ),
-    _SYMBOLS, st.sampled_from(["X", "Y"]), _SYMBOLS, _TEXTS, _TOKENS, _STRIKES, st.booleans(),
+    _SYMBOLS, st.sampled_from(["X", "Y"]), _SYMBOLS, _TEXTS, _TOKENS, _STRIKES, _EXPIRIES, st.booleans(),
 )  # fmt: skip
 _MASTERS = st.lists(_ROWS, min_size=1, max_size=40, unique_by=lambda one: (one["symbol"], one["exchange"]))
 _QUERIES = st.one_of(

@@ -35,11 +35,20 @@ _PRAGMAS: Final = (
 _STAGE: Final = """CREATE TABLE staging.staged (
     row INTEGER, series INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, token TEXT, exchange TEXT
 ) STRICT"""
+_DUPLICATES: Final = """
+    CREATE TABLE staging.duplicates AS
+    SELECT later.row, twice.first, twice.symbol, twice.exchange
+    FROM (
+        SELECT symbol, exchange, min(row) AS first FROM staging.staged GROUP BY symbol, exchange HAVING count(*) > 1
+    ) AS twice CROSS JOIN staging.staged AS later
+    ON later.symbol = twice.symbol AND later.exchange = twice.exchange AND later.row > twice.first
+"""
+_WITHOUT_DUPLICATES: Final = "DELETE FROM staging.staged WHERE row IN (SELECT row FROM staging.duplicates)"
 _ORDERED: Final = """
     SELECT i.symbol, i.brsymbol, s.name, s.exchange, s.brexchange, i.token, s.expiry, i.strike, s.lotsize,
-        s.instrumenttype, s.tick_size, s.contract_value, s.underlying, i.series, i.row
+        s.instrumenttype, s.tick_size, s.contract_value, s.underlying, i.series
     FROM staging.staged AS i CROSS JOIN series AS s ON s.id = i.series
-    ORDER BY length(i.symbol), i.symbol, i.exchange, i.row
+    ORDER BY length(i.symbol), s.expiry_day, i.symbol, i.exchange
 """
 
 
@@ -69,13 +78,15 @@ class Builder:
             self._database.executemany("INSERT INTO staging.staged VALUES (?, ?, ?, ?, ?, ?, ?)", self._staged(rows))
         return self._database.execute("SELECT count(*) FROM staging.staged").get  # type: ignore[no-any-return]  # a number
 
-    def find_duplicates(self) -> None:
-        """Note every row whose symbol and exchange an earlier row has."""
-        for _ in self._unique_rows():
-            pass
+    def leave_out_duplicates(self) -> None:
+        """Leave out every row whose symbol and exchange an earlier row has, and note it."""
+        self._database.execute(_DUPLICATES)
+        for row, first, symbol, exchange in self._database.execute("SELECT * FROM staging.duplicates"):
+            self._problems.add(row, f"{symbol!a} on {exchange!a} is in row {first} already")
+        self._database.execute(_WITHOUT_DUPLICATES)
 
     def write(self, written: Callable[[int], None]) -> None:
-        """Write the staged rows in their order, signed; duplicates are left out and noted.
+        """Write the staged rows in their order, signed.
 
         Args:
             written: Told the number of rows written, every thousand.
@@ -83,7 +94,7 @@ class Builder:
         instruments: list[tuple[Any, ...]] = []
         texts: list[tuple[int, str]] = []
         with self._database:
-            for number, row in enumerate(self._unique_rows(), 1):
+            for number, row in enumerate(self._database.execute(_ORDERED), 1):
                 fields, series = row[:_FIELDS], row[_FIELDS]
                 symbol, brsymbol, name, exchange, _, token, _, strike, *_ = fields
                 place, mark = self._count(exchange), self._signer.sign(number, fields)
@@ -138,15 +149,6 @@ class Builder:
     def _insert_series(self, series: list[tuple[Any, ...]]) -> None:
         self._database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", series)
         series.clear()
-
-    def _unique_rows(self) -> Iterator[tuple[Any, ...]]:
-        symbol, exchange, first = None, None, 0
-        for row in self._database.execute(_ORDERED):
-            if row[0] == symbol and row[3] == exchange:
-                self._problems.add(row[-1], f"{symbol!a} on {exchange!a} is in row {first} already")
-                continue
-            symbol, exchange, first = row[0], row[3], row[-1]
-            yield row
 
     def _count(self, exchange: str) -> int:
         """Count an instrument of the exchange, and return the exchange's place in the header."""

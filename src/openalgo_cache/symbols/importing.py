@@ -129,12 +129,10 @@ def _build(  # noqa: PLR0913  # what an import is made of
     with closing(Builder(where.path_of(number), Signer(seal, bytes.fromhex(number)), problems)) as builder:
         tell("reading", _READING)
         read = builder.stage(read_rows(source, problems, lambda part: tell("reading", part * _WRITING)))
-        if problems.count and not skip_bad:
-            builder.find_duplicates()
+        builder.leave_out_duplicates()
         _refuse(problems, read, skip_bad=skip_bad)
         tell("writing", _WRITING)
         builder.write(lambda count: tell("writing", _WRITING + (_INDEXING - _WRITING) * count / read))
-        _refuse(problems, read, skip_bad=skip_bad)
         tell("indexing", _INDEXING)
         builder.index()
         builder.finish(clock(), str(Path(name).absolute()) if name else "")

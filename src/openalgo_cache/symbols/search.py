@@ -9,8 +9,9 @@ order:
 4. the symbol contains all terms;
 5. some term is found only in the name or the broker's symbol, or is the strike, the token or one half of it.
 
-Within each, shorter symbols come first, then it goes by symbol and exchange. Instruments are numbered in that order, so
-a query to the index can stop as soon as there are enough. A query of over 512 characters or 16 words finds nothing.
+Within each, shorter symbols come first; those of one length go by expiry (what has none, then the nearest), symbol and
+exchange. Instruments are numbered in that order, so a query to the index can stop as soon as there are enough. A query
+of over 512 characters or 16 words finds nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from openalgo_cache.symbols import schema
 from openalgo_cache.symbols.filters import Filters
-from openalgo_cache.symbols.model import Instrument, strike_text
+from openalgo_cache.symbols.model import Instrument, expiry_day, strike_text
 from openalgo_cache.symbols.schema import INDEX_FIRST, INSTRUMENT, INSTRUMENTS_FIRST, SERIES_FIRST, in_capitals
 from openalgo_cache.symbols.version import MasterVersion
 
@@ -203,9 +204,9 @@ def _ids_by_short_term(term: _Term) -> tuple[str, dict[str, str]]:
     return " UNION ".join(ways), bindings
 
 
-def _order(instrument: Instrument) -> tuple[int, str, str]:
+def _order(instrument: Instrument) -> tuple[int, int, str, str]:
     """The order in which instruments are numbered."""
-    return len(instrument.symbol), instrument.symbol, instrument.exchange
+    return len(instrument.symbol), expiry_day(instrument.expiry), instrument.symbol, instrument.exchange
 
 
 def _escaped(text: str) -> str:
