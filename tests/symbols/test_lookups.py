@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +147,39 @@ def test_the_tier_holds_the_last_ones(master: SymbolMaster) -> None:
         assert tier.get(("symbol", str(n), "NSE")) == one
         assert len(tier) <= 10
     assert [n for n in range(100) if tier.get(("symbol", str(n), "NSE"))] == list(range(90, 100))
+
+
+def test_the_tier_takes_many_at_once(master: SymbolMaster) -> None:
+    """It holds the last ones, however many there are."""
+    one = master.by_symbol("M&M", "NSE")
+    assert one is not None
+    tier = Tier(10)
+    for start in range(0, 100, 25):
+        tier.keep_all({("symbol", str(n), "NSE"): one for n in range(start, start + 25)})
+        tier.keep(("token", str(start), "NSE"), one)
+        assert len(tier) == 10
+        kept = [n for n in range(100) if tier.get(("symbol", str(n), "NSE"))]
+        assert kept == list(range(start + 16, start + 25))
+
+
+def test_the_series_that_are_held_are_bounded(master: SymbolMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is held of them, one by one or in bulk, every answer is that of the file."""
+    everything = {(one.symbol, one.exchange): one for one in master.search("2", limit=100)}
+    assert len(everything) > 10
+    for most in (1, 2, 1_000):
+        monkeypatch.setattr("openalgo_cache.symbols.version.HELD_SERIES", most)
+        master.close()
+        assert master.many_by_symbol(everything) == list(everything.values())
+        master.close()
+        assert [master.by_symbol(*pair) for pair in everything] == list(everything.values())
+
+
+def test_pairs_may_be_lists(master: SymbolMaster) -> None:
+    """What comes from JSON is looked up in bulk like tuples, the same pair twice too."""
+    pairs: list[Any] = [["M&M", "NSE"], ["M&M", "NOWHERE"], ["M&M", "NSE"]]
+    first, second, third = master.many_by_symbol(pairs)
+    assert first == third == master.by_symbol("M&M", "NSE")
+    assert second is None
 
 
 def test_repeated_texts_are_held_once(master: SymbolMaster) -> None:

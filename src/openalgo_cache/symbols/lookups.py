@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from openalgo_cache.symbols.model import Instrument
-from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST
-from openalgo_cache.symbols.tier import Tier
+from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST, OWN
+from openalgo_cache.symbols.tier import Key, Tier
 from openalgo_cache.symbols.version import MasterVersion
 
 HELD: Final = 10_240
@@ -33,7 +33,7 @@ class Lookup(NamedTuple):
 def _lookup(column: str) -> Lookup:
     # Of several, which only tokens and brokers' symbols can be, the one with the shortest symbol.
     where = f"i.{column} = ? AND i.exchange = ? ORDER BY i.id LIMIT 1"
-    sql = f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} WHERE {where}"  # noqa: S608  # constants
+    sql = f"SELECT {OWN} FROM instrument AS i WHERE {where}"  # noqa: S608  # constants
     return Lookup(column, Instrument._fields.index(column), sql)
 
 
@@ -85,21 +85,33 @@ class Lookups:
         Raises:
             TypeError: A text or an exchange is no text.
         """
-        get, column = self._held.get, lookup.column
+        get, column, field, numbers = self._held.get, lookup.column, lookup.field, self._numbers
         wanted = list(pairs)
         found = [get((column, text, exchange)) for text, exchange in wanted]
         missing = [place for place, instrument in enumerate(found) if instrument is None]
-        read = self.version.first_of_each(lookup.sql, [self._bindings(*wanted[place]) for place in missing])
-        for place, instrument in zip(missing, read, strict=True):
+        if not missing:
+            return found
+        # What `_bindings` and `_hold` do, without a call for each: for a thousand, that is a tenth of the whole.
+        bindings: list[tuple[str, int]] = []
+        for place in missing:
+            text, exchange = wanted[place]
+            if not (isinstance(text, str) and isinstance(exchange, str)):
+                raise _no_texts(text, exchange)
+            bindings.append((text, numbers.get(exchange, _NO_EXCHANGE)))
+        fresh: dict[Key, Instrument] = {}
+        for place, instrument in zip(missing, self.version.first_of_each(lookup.sql, bindings), strict=True):
             if instrument is not None:
-                found[place] = self._hold(lookup, instrument, *wanted[place])
+                text, exchange = wanted[place]
+                own_text, own_exchange = instrument[field], instrument[_EXCHANGE]
+                if own_text == text and own_exchange == exchange:
+                    found[place] = fresh[column, own_text, own_exchange] = instrument
+        self._held.keep_all(fresh)
         return found
 
     def _bindings(self, text: str, exchange: str) -> tuple[str, int]:
         if isinstance(text, str) and isinstance(exchange, str):
             return text, self._numbers.get(exchange, _NO_EXCHANGE)
-        types = f"{type(text).__name__} and {type(exchange).__name__}"
-        raise TypeError(f"what is looked up is text, like '2885' and 'NSE', not {types}")
+        raise _no_texts(text, exchange)
 
     def _hold(self, lookup: Lookup, instrument: Instrument, text: str, exchange: str) -> Instrument | None:
         """Hold an instrument that was read, and return it, if it is the one that was asked for."""
@@ -116,3 +128,8 @@ class Lookups:
             raise TypeError(f"a token is text, like '2885', not {type(token).__name__}")
         found = self.version.all(_ALL_BY_TOKEN, (token,))
         return [instrument for instrument in found if instrument[_TOKEN] == token]
+
+
+def _no_texts(text: object, exchange: object) -> TypeError:
+    types = f"{type(text).__name__} and {type(exchange).__name__}"
+    return TypeError(f"what is looked up is text, like '2885' and 'NSE', not {types}")

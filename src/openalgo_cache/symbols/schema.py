@@ -2,7 +2,7 @@
 
 What a row shares with others (exchange, expiry, lot, name, and so on) stands once, in ``series``: about 23,000 of them
 for 142,000 instruments. An instrument's own ``exchange`` is the place of its exchange in the header. Instruments are
-numbered by length of symbol, then by symbol and exchange, which is the order that searches answer in.
+numbered by length of symbol, then by day of expiry, symbol and exchange, which is the order that searches answer in.
 
 The search index holds three-letter pieces (trigrams) without positions. Its text for an instrument is::
 
@@ -56,6 +56,14 @@ INSTRUMENT: Final = (
     "s.tick_size, s.contract_value, s.underlying, i.id, i.mark"
 )
 """What a query selects: an instrument's fields, its number and its mark."""
+
+OWN: Final = "i.symbol, i.brsymbol, i.token, i.strike, i.series, i.id, i.mark"
+"""What a query selects that leaves the series to be looked up in memory: see ``MasterVersion.first``."""
+
+SHARED: Final = (
+    "SELECT name, exchange, brexchange, expiry, lotsize, instrumenttype, tick_size, contract_value, underlying "
+    "FROM series WHERE id = ?"
+)
 
 # Where from, by what is gone through first; CROSS JOIN keeps SQLite from turning that round.
 INSTRUMENTS_FIRST: Final = "instrument AS i CROSS JOIN series AS s ON s.id = i.series"

@@ -39,3 +39,10 @@ class Tier:
             self._held.pop(self._order.popleft(), None)
         self._held[key] = instrument
         self._order.append(key)
+
+    def keep_all(self, instruments: dict[Key, Instrument]) -> None:
+        """Hold all of ``instruments`` under their keys, or as many of the last ones as the capacity is."""
+        self._held.update(instruments)
+        self._order.extend(instruments)
+        while len(self._held) > self._capacity and self._order:
+            self._held.pop(self._order.popleft(), None)

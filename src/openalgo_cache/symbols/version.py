@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import apsw
 
 from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError
 from openalgo_cache.symbols.model import Instrument
-from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST, Header
+from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST, SHARED, Header
 from openalgo_cache.symbols.signing import Seal, Signer
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,13 @@ _FIELDS: Final = len(Instrument._fields)
 _DAMAGE: Final = (apsw.Error, UnicodeDecodeError)
 
 Bindings = Sequence[Any] | dict[str, Any]
+_Execute = Callable[..., apsw.Cursor]
+_Shared = tuple[str, str, str, str, int, str, float, float | None, str]
+
+HELD_SERIES: Final = 4_096
+"""How many series a version holds: 1.5 MB at most."""
+
+_new: Final = tuple.__new__
 
 _versions: Final[weakref.WeakSet[MasterVersion]] = weakref.WeakSet()
 _inherited: Final[list[object]] = []
@@ -73,6 +80,8 @@ class MasterVersion:
         self.unreadable = 0
         self._signed = seal is not None
         self._signer = Signer(seal, bytes.fromhex(number))
+        self._verify = self._signer.verify
+        self._series: dict[int, _Shared] = {}
         self._idle: list[_Reader] = []
         self._closed = False
         self._texts: dict[str, str] = {}  # of exchanges, underlyings, expiries and types: as few as a version has
@@ -85,30 +94,82 @@ class MasterVersion:
         self.exchange_numbers = {exchange: place for place, exchange in enumerate(self.header.exchanges)}
 
     def first(self, sql: str, bindings: Bindings) -> Instrument | None:
-        """Return the instrument that a query for one ``schema.INSTRUMENT`` finds, if it verifies; else None."""
+        """Return the instrument that a query for one ``schema.OWN`` finds, if it verifies; else None."""
         reader = self._take()
         try:
-            return self._first(reader, sql, bindings)
+            return self._first(reader.execute, sql, bindings)
         finally:
             self._give(reader)
 
-    def first_of_each(self, sql: str, many: Iterable[Bindings]) -> list[Instrument | None]:
+    def first_of_each(self, sql: str, many: Sequence[tuple[str, int]]) -> list[Instrument | None]:
         """Do the same for many bindings of one query, in their order."""
-        reader = self._take()
+        found: list[Instrument | None] = [None] * len(many)
+        first, reader = self._first, self._take()
+        execute = reader.execute
         try:
-            return [self._first(reader, sql, bindings) for bindings in many]
+            execute("BEGIN")
+            # In the order of the index: neighbours share its pages.
+            for place in sorted(range(len(many)), key=many.__getitem__):
+                found[place] = first(execute, sql, many[place])
         finally:
+            if reader.connection.in_transaction:
+                execute("ROLLBACK")
             self._give(reader)
+        return found
 
-    def _first(self, reader: _Reader, sql: str, bindings: Bindings) -> Instrument | None:
+    def _first(self, execute: _Execute, sql: str, bindings: Bindings) -> Instrument | None:
         try:
-            row = reader.execute(sql, bindings).get
-            return None if row is None else self._verified(row)
+            row = execute(sql, bindings).get
+            if row is None:
+                return None
+            symbol, brsymbol, token, strike, series, number, mark = row
+            held = self._series.get(series)
+            shared = self._read_series(execute, series) if held is None else held
+            if shared is None:
+                return None
+            name, exchange, brexchange, expiry, lotsize, kind, tick, value, underlying = shared
+            if brsymbol == symbol:
+                brsymbol = symbol
+            fields = (
+                symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lotsize, kind, tick, value,
+                underlying,
+            )  # fmt: skip
+            if self._verify(number, fields, mark):
+                if held is None:  # only now: what a damaged file says of a series must not stay
+                    self._hold_series(series, shared)
+                return _new(Instrument, fields)
+            self._report(None)
         except _DAMAGE as error:
             self._report(error)
         except UnicodeEncodeError:  # a lone surrogate in what was asked for: no instrument has one
             pass
         return None
+
+    def _read_series(self, execute: _Execute, series: int) -> _Shared | None:
+        """Return what the instruments of a series share; the mark of each of them tells whether it is true."""
+        row = execute(SHARED, (series,)).get
+        if row is None:
+            return None
+        name, exchange, brexchange, expiry, lotsize, kind, tick, value, underlying = row
+        # What many series share is kept once: without that, what is held would weigh half as much again.
+        share = self._texts.setdefault
+        exchange, underlying = share(exchange, exchange), share(underlying, underlying)
+        return (
+            underlying if name == underlying else name,
+            exchange,
+            exchange if brexchange == exchange else brexchange,
+            share(expiry, expiry),
+            lotsize,
+            share(kind, kind),
+            tick,
+            value,
+            underlying,
+        )
+
+    def _hold_series(self, series: int, shared: _Shared) -> None:
+        if len(self._series) >= HELD_SERIES:
+            self._series.clear()
+        self._series[series] = shared
 
     def all(self, sql: str, bindings: Bindings) -> list[Instrument]:
         """Return the instruments that a query for ``schema.INSTRUMENT`` finds, those that verify, in its order."""
