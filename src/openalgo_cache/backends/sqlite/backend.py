@@ -70,6 +70,7 @@ class SQLiteBackend(CacheBackend):
         self._watchers = 0
         self.evictions = 0
         self._upkeep = upkeep.Upkeep(self._store, self._recency, self._backups, vacuum_interval, clock)
+        self._store.on_open = self._upkeep.start
 
     @classmethod
     def create(cls, request: Request) -> SQLiteBackend:  # noqa: D102  # see CacheBackend
@@ -92,15 +93,12 @@ class SQLiteBackend(CacheBackend):
         idle = self._idle
         try:
             link = idle.pop()
-        except IndexError:
-            row: Any = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
-        else:
             try:
-                row = link.execute(GET, (key,)).get
-            except apsw.Error:
-                row = self._store.read(lambda cursor: cursor.execute(schema.GET, (key,)).get)
+                row: Any = link.execute(GET, (key,)).get
             finally:
                 idle.append(link)
+        except (IndexError, apsw.Error, UnicodeDecodeError):
+            row = self._store.read(lambda cursor: cursor.execute(GET, (key,)).get)
         if row is None:
             return None
         expires_at = row[1]
@@ -115,7 +113,7 @@ class SQLiteBackend(CacheBackend):
         def work(cursor: apsw.Cursor) -> list[Any]:
             cursor.execute("BEGIN")  # one snapshot, and one set of locks for all
             try:
-                return [cursor.execute(schema.GET, (key,)).get for key in wanted]
+                return [cursor.execute(GET, (key,)).get for key in wanted]
             finally:
                 cursor.execute("COMMIT")
 
@@ -129,7 +127,6 @@ class SQLiteBackend(CacheBackend):
         return found
 
     def set(self, key: str, entry: Entry) -> None:  # noqa: D102
-        self._upkeep.start()
         self._store.put((key, entry.expires_at, self._now(), entry.payload), self._listener, self._trim_for((key,)))
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:  # noqa: D102
@@ -167,9 +164,12 @@ class SQLiteBackend(CacheBackend):
         now = self._now()
 
         def work(cursor: apsw.Cursor) -> bool:
-            row: Any = cursor.execute(schema.GET, (key,)).get
+            row: Any = cursor.execute(GET, (key,)).get
             present = row[0] if row is not None and (row[1] is None or row[1] > now) else None
             if present != expected:
+                # Whoever looks again must see what we see, or would try for ever: each connection has pages in memory.
+                if self._store.second_look(lambda reader: reader.execute(GET, (key,)).get) != row:
+                    raise apsw.CorruptError("two connections see different rows")
                 return False
             if new is None:
                 cursor.execute(schema.REMOVE, (key,)).fetchall()
@@ -182,17 +182,20 @@ class SQLiteBackend(CacheBackend):
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the live entries whose key begins with ``prefix``, in pages, so that no lock is held in between."""
         last = ""
-        while True:
-            place = (prefix, last)
-            page = self._store.read(lambda cursor, place=place: cursor.execute(schema.PAGE, place).fetchall())  # type: ignore[misc]
+
+        def next_page(cursor: apsw.Cursor) -> list[Any]:
+            page: list[Any] = cursor.execute(schema.PAGE, (prefix, last)).fetchall()
+            if page and not page[-1][0] > last:
+                raise apsw.CorruptError("keys are out of order")
+            return page
+
+        while page := self._store.read(next_page):
             now = self._now()
             for key, value, expires_at in page:
                 if not key.startswith(prefix):
                     return
                 if expires_at is None or expires_at > now:
                     yield key, Entry(value, expires_at)
-            if not page:
-                return
             last = page[-1][0]
 
     @property
@@ -217,7 +220,6 @@ class SQLiteBackend(CacheBackend):
         self._store.close()
 
     def _write(self, work: Any, adding: Collection[str] = ()) -> Any:
-        self._upkeep.start()
         return self._store.write(work, self._listener, self._trim_for(adding) if adding else None)
 
     def _trim_for(self, added: Collection[str]) -> Callable[[apsw.Cursor], None] | None:
@@ -229,7 +231,10 @@ class SQLiteBackend(CacheBackend):
         In a transaction of its own, so that it counts as a foreign commit: near copies of what leaves must go, too. One
         that stayed would outlive even a delete by another process, which finds nothing there and moves no token.
         """
-        if self._maxsize is None or (excess := cursor.execute(schema.COUNT).get - self._maxsize) <= 0:
+        count: Any = cursor.execute(schema.COUNT).get
+        if type(count) is not int:
+            raise apsw.CorruptError("the counter is no number")
+        if self._maxsize is None or (excess := count - self._maxsize) <= 0:
             return
         leaving = excess + min(self._maxsize // 16, _MOST_EVICTED_AHEAD)
         candidates = self._candidates(cursor, leaving * _WINDOW)

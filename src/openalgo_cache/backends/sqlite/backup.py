@@ -5,24 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import apsw
 
 from openalgo_cache import files
+from openalgo_cache.backends.sqlite.damage import Row, Salvage, salvage
 
 _log = logging.getLogger("openalgo_cache")
 
 _KEPT: Final = 3
-_FORWARDS: Final = "SELECT key, expires_at, created_at, value FROM cache ORDER BY key"
-_BACKWARDS: Final = "SELECT key, expires_at, created_at, value FROM cache ORDER BY key DESC"
-_PUT_BACK: Final = "INSERT OR REPLACE INTO cache (key, expires_at, created_at, value) VALUES (?, ?, ?, ?)"
 
-Row = tuple[str, float | None, float, bytes]
 IsIntact = Callable[[str, bytes], bool]
 
 
@@ -56,17 +52,13 @@ class Backups:
         target = self._path.with_name(f"{self._path.stem}.backup-{day:%Y%m%d}{self._path.suffix}")
         if target.exists():
             return False
+        pattern = f".{self._path.stem}.backup-????????{self._path.suffix}"
+        for left in self._path.parent.glob(f"{pattern}.*"):  # by a process that was killed: only one makes backups
+            left.unlink(missing_ok=True)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        unfinished.unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
-            copy = apsw.Connection(str(unfinished))
-            try:
-                with copy.backup("main", connection, "main") as backup:
-                    backup.step(-1)
-                copy.pragma("journal_mode", "delete")  # a single file, which can be read without a log beside it
-            finally:
-                copy.close()
+            _copy(connection, unfinished)
             files.replace_private(target, unfinished.read_bytes())
         finally:
             unfinished.unlink(missing_ok=True)
@@ -74,38 +66,36 @@ class Backups:
             old.unlink(missing_ok=True)
         return True
 
-    def restore(self, connection: apsw.Connection, damaged: Path) -> None:
-        """Fill an empty file from the newest readable backup, then with every intact record of the damaged one.
+    def restore(self, salvaged: Salvage) -> list[Row]:
+        """Choose what a damaged file shall hold: every record, in the newest form that is intact.
+
+        A record that is intact nowhere is kept as it is: it may be readable with another key ring. One that is only in
+        the backup comes back, unless it is certain that it was deleted since.
 
         Args:
-            connection: To the empty file, inside a transaction.
-            damaged: The copy of the damaged file.
+            salvaged: What can still be read of the file.
         """
-        rows: dict[str, Row] = {}
-        for source in self.existing():
-            if found := {row[0]: row for row in _readable_rows(source)}:
-                _log.warning("%s is filled from its backup %s (%d records)", self._path, source.name, len(found))
-                rows = found
-                break
-        newer = {row[0]: row for row in _readable_rows(damaged) if self._is_intact(row[0], row[3])}
-        _log.warning("%s: %d records of the damaged file are intact and were kept", self._path, len(newer))
-        connection.executemany(_PUT_BACK, list((rows | newer).values()))
-
-
-def _readable_rows(source: Path) -> list[Row]:
-    """Return the rows of a file up to the first that cannot be read, from either end."""
-    rows: list[Row] = []
-    try:
-        connection = apsw.Connection(
-            f"file:{quote(str(source))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        sources = [salvaged.rows, *(found for path in self.existing() if (found := salvage(path).rows))]
+        wanted = set(salvaged.rows)
+        if not salvaged.complete and len(sources) > 1:
+            wanted |= set(sources[1])
+        chosen = [self._best([rows[key] for rows in sources if key in rows]) for key in sorted(wanted)]
+        _log.warning(
+            "%s: %d records are kept, %d of them from its backups",
+            self._path,
+            len(chosen),
+            sum(salvaged.rows.get(row[0]) is not row for row in chosen),
         )
-    except apsw.Error:
-        return rows
-    try:
-        for order in (_FORWARDS, _BACKWARDS):
-            with suppress(apsw.Error):
-                rows.extend(connection.execute(order))
-                return rows
-    finally:
-        connection.close()
-    return rows
+        return chosen
+
+    def _best(self, candidates: list[Row]) -> Row:
+        return next((row for row in candidates if self._is_intact(row[0], row[3])), candidates[0])
+
+
+def _copy(connection: apsw.Connection, target: Path) -> None:
+    with closing(apsw.Connection(str(target))) as copy:
+        with copy.backup("main", connection, "main") as copying:
+            copying.step(-1)
+        copy.pragma("journal_mode", "delete")  # a single file, which can be read without a log beside it
+        if copy.pragma("integrity_check") != "ok":
+            raise apsw.CorruptError("the file is damaged, and its backup would be")

@@ -10,9 +10,24 @@ import apsw
 from openalgo_cache.errors import BackendMisconfiguredError, BackendUnavailableError, CacheError
 
 DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
-"""The file is not what SQLite wrote: it is set aside and rebuilt, not reported upwards."""
+"""The file is not what SQLite wrote."""
 
-_TABLE: Final[tuple[tuple[type[apsw.Error], type[CacheError], str], ...]] = (
+FAILURES: Final = (apsw.Error, OSError, UnicodeDecodeError)
+"""What comes out of SQLite and of the system; the last, where a damaged file has a text that is none."""
+
+_SUSPICIOUS: Final = (
+    *DAMAGED,
+    apsw.ConstraintError,
+    apsw.FormatError,
+    apsw.MismatchError,
+    apsw.SchemaChangeError,
+    apsw.SQLError,
+    apsw.TooBigError,
+    UnicodeDecodeError,
+)
+_CUT_SHORT: Final = frozenset({apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS})
+
+_TABLE: Final[tuple[tuple[type[Exception], type[CacheError], str], ...]] = (
     (apsw.FullError, BackendUnavailableError, "the disk is full"),
     (apsw.BusyError, BackendUnavailableError, "another program has it locked"),
     (apsw.LockedError, BackendUnavailableError, "another program has it locked"),
@@ -27,10 +42,22 @@ _TABLE: Final[tuple[tuple[type[apsw.Error], type[CacheError], str], ...]] = (
     (apsw.IOError, BackendUnavailableError, "reading or writing it failed"),
     (apsw.CorruptError, BackendUnavailableError, "it is damaged, and rebuilding it failed"),
     (apsw.NotADBError, BackendUnavailableError, "it is damaged, and rebuilding it failed"),
+    (UnicodeDecodeError, BackendUnavailableError, "it is damaged, and rebuilding it failed"),
 )
 
 
-def translated(error: apsw.Error | OSError, path: Path) -> CacheError:
+def may_be_damage(error: BaseException) -> bool:
+    """Return whether an error calls for a look at the whole file.
+
+    Damage shows in many ways: as such, as a table that is not there, as a text that is none. Everything that the
+    circumstances can explain, such as a full disk or a lock, is left out.
+    """
+    if isinstance(error, apsw.IOError):
+        return error.extendedresult in _CUT_SHORT  # type: ignore[attr-defined]  # apsw's stubs leave it out
+    return isinstance(error, _SUSPICIOUS)
+
+
+def translated(error: apsw.Error | OSError | UnicodeDecodeError, path: Path) -> CacheError:
     """Return our error for one of SQLite's or of the system's."""
     for theirs, ours, what in _TABLE:
         if isinstance(error, theirs):

@@ -57,6 +57,12 @@ class Pool:
         """Take a connection back."""
         self.idle.append(link)
 
+    def discard(self, link: Link) -> None:
+        """Close a connection instead of giving it back."""
+        link.connection.close()
+        with self._lock:
+            self._open -= 1
+
     def close(self, patience: float) -> bool:
         """Close every connection, and lend none until :meth:`reopen`.
 
@@ -77,8 +83,7 @@ class Pool:
                     return False
                 sleep(0.0005)
                 continue
-            link.connection.close()
-            self._open -= 1
+            self.discard(link)
         return True
 
     def reopen(self) -> None:
@@ -86,13 +91,19 @@ class Pool:
         with self._lock:
             self._shut = False
 
-    def forget(self) -> None:
-        """Start anew, in a forked child: whatever is left belongs to the parent and is neither used nor closed."""
+    def forget(self) -> bool:
+        """Start anew, in a forked child: whatever is left belongs to the parent and is neither used nor closed.
+
+        Returns:
+            Whether there was anything.
+        """
+        left = self._open
         _abandoned.append(self.idle.copy())
         self.idle.clear()
         self._lock = make_lock()
         self._open = 0
         self._shut = False
+        return left > 0
 
     def _take_new(self) -> Link:
         deadline = time.monotonic() + _PATIENCE
@@ -110,7 +121,8 @@ class Pool:
         try:
             return Link(self._connect())
         except BaseException:
-            self._open -= 1
+            with self._lock:
+                self._open -= 1
             raise
 
 

@@ -100,7 +100,10 @@ class Recency:
         """Sum up the reads noted since the last time. Each is dated now, less a moment for every later one."""
         now, count = self._now(), len(self._reads)
         for later in range(count - 1, -1, -1):
-            key = self._reads.popleft()
+            try:
+                key = self._reads.popleft()
+            except IndexError:  # another thread absorbs, too
+                return
             self._noted[key] = (now - later * 1e-6, self._noted.get(key, (0.0, 0))[1] + 1)
 
     def close(self) -> None:

@@ -15,6 +15,9 @@ import apsw
 APPLICATION_ID: Final = 0x4F414331
 """Marks the files as ours ("OAC1")."""
 
+PAGE_SIZE: Final = 4096
+"""Bytes; the same in every file, so that a damaged header can be mended."""
+
 BUSY_TIMEOUT_MS: Final = 5_000
 """For writers that do not take our lock, such as the sqlite3 shell."""
 
@@ -47,6 +50,7 @@ CLEAR: Final = "DELETE FROM cache"
 LIVE: Final = "SELECT count(*) FROM cache WHERE expires_at IS NULL OR expires_at > ?"
 COUNT: Final = "SELECT entries FROM counter"
 PAGE: Final = "SELECT key, value, expires_at FROM cache WHERE key >= ? AND key > ? ORDER BY key LIMIT 256"
+_OBJECTS: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 WINDOW: Final = "SELECT key, expires_at, created_at FROM cache WHERE key > ? ORDER BY key LIMIT ?"
 
 
@@ -66,13 +70,12 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         mode = connection.pragma("journal_mode")
+        if connection.pragma("page_count") == 0:
+            _mark(connection)
         if mode != ("wal" if wal else "delete"):
-            if connection.pragma("page_count") == 0:
-                connection.pragma("auto_vacuum", 2)  # incremental; has to be said before the first table
-                connection.pragma("application_id", APPLICATION_ID)
             connection.pragma("journal_mode", "wal" if wal else "delete")
         connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-        connection.pragma("journal_size_limit", _CHECKPOINT_PAGES * 4096)
+        connection.pragma("journal_size_limit", _CHECKPOINT_PAGES * PAGE_SIZE)
     except BaseException:
         connection.close()
         raise
@@ -80,7 +83,37 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
 
 
 def ensure(connection: apsw.Connection, statements: tuple[str, ...]) -> None:
-    """Create what is missing of a schema, in one transaction, under the writer's lock."""
+    """Create what is missing of a schema, in one transaction, under the writer's lock.
+
+    Raises:
+        apsw.NotADBError: The file is a database of another program.
+    """
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise apsw.NotADBError("a database of another program")
     with connection:
         for statement in statements:
             connection.execute(statement)
+
+
+def in_memory(statements: tuple[str, ...]) -> apsw.Connection:
+    """Return an empty database with a schema, in memory."""
+    connection = apsw.Connection(":memory:")
+    _mark(connection)
+    ensure(connection, statements)
+    return connection
+
+
+def is_complete(connection: apsw.Connection, statements: tuple[str, ...]) -> bool:
+    """Return whether a file is ours and has every table and trigger of a schema, word for word."""
+    expected = in_memory(statements)
+    try:
+        wanted = set(expected.execute(_OBJECTS))
+    finally:
+        expected.close()
+    return connection.pragma("application_id") == APPLICATION_ID and wanted <= set(connection.execute(_OBJECTS))
+
+
+def _mark(connection: apsw.Connection) -> None:
+    connection.pragma("page_size", PAGE_SIZE)
+    connection.pragma("auto_vacuum", 2)  # incremental; has to be said before the first table
+    connection.pragma("application_id", APPLICATION_ID)

@@ -2,18 +2,11 @@
 
 Writers take a lock of the process, then a lock on a file beside the database, and only then SQLite's own. SQLite
 alone lets waiting writers sleep and try again, so that an unlucky one waits for seconds; this way they queue.
-
-A fork closes the connections first and lets both sides open their own afterwards. To leave them to the parent is not
-enough: SQLite keeps one list of open files per process, and a child that inherits it believes that it holds locks
-which the kernel gave to the parent only; when the parent ends, somebody else may then delete the log that the child
-is writing to.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,30 +16,39 @@ import apsw
 
 from openalgo_cache import files
 from openalgo_cache.backends.base import TokenListener
-from openalgo_cache.backends.sqlite import damage, schema, walindex
+from openalgo_cache.backends.sqlite import damage, forking, schema, walindex
 from openalgo_cache.backends.sqlite.dataversion import DataVersion
-from openalgo_cache.backends.sqlite.errors import DAMAGED, translated
+from openalgo_cache.backends.sqlite.errors import FAILURES, may_be_damage, translated
 from openalgo_cache.backends.sqlite.pool import Link, Pool
 from openalgo_cache.backends.sqlite.walindex import WalIndex
-from openalgo_cache.errors import CacheError
+from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.locks import FileLock, make_lock
 
-_FORK_PATIENCE: Final = 1.0
-"""Seconds that a fork waits for reads and writes under way."""
+_PATIENCE: Final = 5.0
+"""Seconds that a fork, or the end, waits for reads under way."""
 
 T = TypeVar("T")
 Work = Callable[[apsw.Cursor], T]
-Row = tuple[str, float | None, float, bytes]
+
+
+def _nothing() -> None:
+    pass
 
 
 class Store:
     """A cache file, shared by every backend of this process that uses it.
 
     Args:
-        path: The file; it and its folder are created when they are first needed, 0600 and 0700. statements: The
-        schema. synchronous: ``NORMAL``; ``FULL`` where a write must be on the disk when it returns; ``OFF`` where it
-        does not matter. wal: Whether to keep a write-ahead log. restore: Fills a file that was reset because it was
-        damaged, inside its first transaction.
+        path: The file; it and its folder are created when they are first needed, 0600 and 0700.
+        statements: The schema.
+        synchronous: ``NORMAL``; ``FULL`` where a write must be on the disk when it returns; ``OFF`` where it does not
+            matter.
+        wal: Whether to keep a write-ahead log.
+        restore: Chooses what a file holds that was damaged and is written anew; by default nothing.
+
+    Attributes:
+        on_open: Called whenever the file was opened.
+        damages: How many times it was found damaged, and written anew by this process.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Store:
         *,
         synchronous: str = "NORMAL",
         wal: bool = True,
-        restore: Callable[[apsw.Connection, Path], None] | None = None,
+        restore: damage.Restore | None = None,
     ) -> None:
         self.path = path
         self._database = Path(os.path.realpath(path))
@@ -72,9 +74,12 @@ class Store:
         self._index: WalIndex | None = None
         self._version: DataVersion | None = None
         self._listeners: list[TokenListener] = []
+        self._place: tuple[object, ...] = ()
+        self._entered = False
+        self._inherited = False
+        self.on_open: Callable[[], None] = _nothing
         self.damages = 0
-        self.serial = next(_serial_numbers)
-        _stores.add(self)
+        forking.register(self)
 
     def read(self, work: Work[T]) -> T:
         """Run ``work`` on a connection for reading, and return what it returns.
@@ -83,6 +88,10 @@ class Store:
             BackendUnavailableError: The file cannot be opened or read.
         """
         return self._guarded(lambda: self._read(work))
+
+    def second_look(self, work: Work[T]) -> T:
+        """Do as :meth:`read` does, from within a write, as everybody else sees the file."""
+        return self._read(work)
 
     def write(self, work: Work[T], listener: TokenListener | None = None, trim: Work[None] | None = None) -> T:
         """Run ``work`` in a transaction of its own, as the only writer, and return what it returns.
@@ -97,7 +106,7 @@ class Store:
         """
         return self._guarded(lambda: self._write(lambda: self._transact(work), listener, trim))
 
-    def put(self, row: Row, listener: TokenListener | None, trim: Work[None] | None) -> None:
+    def put(self, row: damage.Row, listener: TokenListener | None, trim: Work[None] | None) -> None:
         """Store one row of a cache, as the only writer; a statement outside a transaction is one.
 
         Args:
@@ -119,13 +128,7 @@ class Store:
 
     def maintain(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run ``work`` on the writer's connection, as the only writer, outside a transaction."""
-        try:
-            with self._mutex:
-                self._prepare()
-                with self._file_lock:
-                    return work(self._writing().connection)
-        except (apsw.Error, OSError) as error:
-            raise self._translated(error) from None
+        return self._guarded(lambda: self._write(lambda: work(self._writing().connection), None, None))
 
     def change_token(self) -> Sequence[int]:
         """Return the words whose first element changes with every commit of anybody (see SupportsChangeToken)."""
@@ -152,18 +155,20 @@ class Store:
     def close(self) -> None:
         """Close every connection. The store opens again when it is used again."""
         with self._mutex:
-            self._close(_FORK_PATIENCE)
+            self._close(_PATIENCE)
             self.pool.reopen()
 
     def _guarded(self, attempt: Callable[[], T]) -> T:
         try:
             try:
                 return attempt()
-            except DAMAGED:
-                self._rebuild()
-                return attempt()
-        except (apsw.Error, OSError) as error:
-            raise self._translated(error) from None
+            except FAILURES as error:
+                if not may_be_damage(error):
+                    raise
+            self._rebuild()
+            return attempt()
+        except FAILURES as error:
+            raise translated(error, self.path) from None
 
     def _read(self, work: Work[T]) -> T:
         if not self._ready:
@@ -171,9 +176,12 @@ class Store:
                 self._prepare()
         link = self.pool.take()
         try:
-            return work(link.cursor)
-        finally:
-            self.pool.give(link)
+            result = work(link.cursor)
+        except BaseException:
+            self.pool.discard(link)  # it may be in the middle of a statement, and hold on to what it saw
+            raise
+        self.pool.give(link)
+        return result
 
     def _write(self, change: Callable[[], T], listener: TokenListener | None, trim: Work[None] | None) -> T:
         with self._mutex:
@@ -216,6 +224,9 @@ class Store:
         return self._writer
 
     def _connect(self) -> apsw.Connection:
+        if self._inherited:
+            raise BackendUnavailableError(f"the cache file {self.path} was in use when this process was forked")
+        damage.keep_log(self.path)
         return schema.connect(self.path, self._synchronous, wal=self._wal)
 
     def _prepare(self) -> None:
@@ -223,77 +234,76 @@ class Store:
         if self._ready:
             return
         files.ensure_folder(self.path.parent)
+        if not self._entered:
+            walindex.enter(self._database)
+            self._entered = True
         with self._file_lock:
-            with suppress(FileExistsError):
+            try:
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                if self._restore is not None and self.path.stat().st_size == 0:
+                    raise apsw.NotADBError("the file was emptied") from None
             schema.ensure(self._writing().connection, self._statements)
+        self._place = _place_of(self.path)
         self._ready = True
-        walindex.enter(self._database)
+        self.on_open()
+
+    def look_for_replacement(self) -> None:
+        """Close the connections if another file, or none, is in the place of ours: others use that one."""
+        if self._ready and _place_of(self.path) != self._place:
+            self.close()
 
     def _rebuild(self) -> None:
         """Set a damaged file aside and reset it in place."""
         with self._mutex:
-            self._close(_FORK_PATIENCE)
+            self._close(_PATIENCE)
             try:
                 with self._file_lock:
-                    self.damages += damage.rebuild(self.path, self._statements, self._restore)
+                    self.damages += damage.rebuild(self.path, self._statements, self._restore, wal=self._wal)
             finally:
                 self.pool.reopen()
 
-    def _close(self, patience: float) -> bool:
+    def _close(self, patience: float) -> None:
         """Close what is open; under the mutex."""
         for listener in self._listeners:
             listener.lose()
-        was_ready, self._ready = self._ready, False
+        self._ready = False
         all_closed = self.pool.close(patience)
         if self._writer is not None:
             self._writer.connection.close()
             self._writer = None
         if self._version is not None:
             self._version.close()
-        if was_ready and all_closed:
-            walindex.leave(self._database, self._index)
+        if self._index is not None:
+            walindex.park(self._database, self._index)
+        if self._entered and all_closed:
+            self._entered = False
+            walindex.leave(self._database)
         self._index = self._version = None
-        return all_closed
-
-    def _translated(self, error: apsw.Error | OSError) -> CacheError:
-        return translated(error, self.path)
 
     def before_fork(self) -> None:
         """Close the connections, and keep everybody from opening new ones until the fork is over."""
         self._mutex.acquire()
-        self._close(_FORK_PATIENCE)
+        with suppress(apsw.Error):
+            self._close(_PATIENCE)
+        self._file_lock.close()  # a child that kept it open would go on holding it after its parent was killed
 
     def after_fork(self, *, child: bool) -> None:
         """Let this side of a fork open its own connections."""
-        if child:
-            self._mutex = make_lock()
-            self.pool.forget()
-        else:
+        if not child:
             self.pool.reopen()
             self._mutex.release()
+            return
+        # What did not come back in time is still in SQLite's list of open files, with locks that are the parent's only.
+        self._inherited = self._inherited or self.pool.forget()
+        self._mutex = make_lock()
 
 
-_stores: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
-_serial_numbers: Final = itertools.count()
-_forking: Final[list[Store]] = []
-
-
-def _before_fork() -> None:
-    # In the order of creation: a cache's write may read the file of its recency, which was created after it.
-    for store in sorted(_stores, key=lambda store: store.serial):
-        store.before_fork()
-        _forking.append(store)
-
-
-def _after_fork(*, child: bool) -> None:
-    while _forking:
-        _forking.pop().after_fork(child=child)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(child=False),
-        after_in_child=lambda: _after_fork(child=True),
-    )
+def _place_of(path: Path) -> tuple[object, ...]:
+    """Return what tells a file and its log from others of the same names."""
+    found: list[object] = []
+    for one in (path, damage.log_of(path)):
+        with suppress(OSError):
+            status = one.stat()
+            found.append((one, status.st_dev, status.st_ino))
+    return tuple(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import weakref
 from typing import Final
 
@@ -22,10 +23,13 @@ from openalgo_cache.locks import make_lock, sleep, start_new_thread
 
 _log = logging.getLogger("openalgo_cache")
 
+_TICK: Final = 1.0
 _FIRST: Final = 5.0
 _INTERVAL: Final = 60.0
 _KEYS_A_STEP: Final = 200
 _PAGES_A_STEP: Final = 64
+_MISCOUNTED: Final = "SELECT entries IS NOT (SELECT count(*) FROM cache) FROM counter"
+_RECOUNT: Final = "UPDATE counter SET entries = (SELECT count(*) FROM cache)"
 _EXPIRED: Final = "SELECT key FROM cache WHERE expires_at <= ? LIMIT 5000"
 
 
@@ -50,26 +54,35 @@ class Upkeep:
         self._now = clock
         self._vacuumed_at = clock()
         self._is_served = False
+        self._busy = make_lock()
         self.purged = 0
 
     def start(self) -> None:
         """See to it that the background thread looks after this file."""
-        if not _served.runs:
-            _served.begin()
-        if not self._is_served:
-            self._is_served = True
-            _served.all.add(self)
+        self._is_served = True
+        _served.add(self)
 
     def stop(self) -> None:
-        """Leave this file alone from now on."""
+        """Leave this file alone from now on; returns when the background thread does."""
         self._is_served = False
-        _served.all.discard(self)
+        _served.discard(self)
+        with self._busy:
+            pass
+
+    def tick(self, *, run: bool) -> None:
+        """Do what is to be done every second and, if ``run``, :meth:`run`, unless it was stopped meanwhile."""
+        with self._busy:
+            if self._is_served:
+                self._store.look_for_replacement()
+                if run:
+                    self.run()
 
     def run(self) -> None:
         """Purge what expired, give unused space back if it is time, flush recency, make the day's backup."""
         now = self._now()
         self.purge(now)
         if self._recency is not None:
+            self._count_again()
             self._recency.flush()
         if self._backups is not None:
             backups = self._backups
@@ -88,6 +101,11 @@ class Upkeep:
                 self._recency.forget(key for key, _ in rows)
         self.purged += len(expired)
 
+    def _count_again(self) -> None:
+        """Put the counter right, by which the bound is kept, should the file have been changed by something else."""
+        if self._store.read(lambda cursor: cursor.execute(_MISCOUNTED).get):
+            self._store.write(lambda cursor: cursor.execute(_RECOUNT))
+
     def vacuum(self) -> None:
         """Give unused pages back to the file system, a few under each lock."""
 
@@ -99,45 +117,54 @@ class Upkeep:
         left = self._store.maintain(step)
         while left and (remaining := self._store.maintain(step)) < left:
             left = remaining
+        # The file itself shrinks when the log is brought to it; PASSIVE waits for no reader.
+        self._store.maintain(lambda connection: connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
 
 
 class _Served:
-    """The files that this process's background thread looks after.
-
-    Attributes:
-        runs: Whether the thread runs in this process.
-        all: The files' upkeep.
-    """
+    """The files that this process's background thread looks after."""
 
     def __init__(self) -> None:
-        self.runs = False
-        self.all: weakref.WeakSet[Upkeep] = weakref.WeakSet()
+        self._runs = False
+        self._all: weakref.WeakSet[Upkeep] = weakref.WeakSet()
         self._lock = make_lock()
 
-    def begin(self) -> None:
-        """Start the thread, unless it runs."""
+    def add(self, upkeep: Upkeep) -> None:
+        """Look after a file, too; the first starts the thread."""
         with self._lock:
-            if not self.runs:
-                self.runs = True
+            self._all.add(upkeep)
+            if not self._runs:
+                self._runs = True
                 start_new_thread(self._loop, ())
 
+    def discard(self, upkeep: Upkeep) -> None:
+        """Look after a file no more."""
+        with self._lock:
+            self._all.discard(upkeep)
+
+    def forget_the_thread(self) -> None:
+        """In a forked child: the thread stayed with the parent."""
+        self._runs = False
+
     def _loop(self) -> None:
-        sleep(_FIRST)
+        next_run = time.monotonic() + _FIRST
         while True:
-            for upkeep in list(self.all):
+            sleep(_TICK)
+            if run := time.monotonic() >= next_run:
+                next_run = time.monotonic() + _INTERVAL
+            with self._lock:
+                everybody = list(self._all)
+            for upkeep in everybody:
                 try:
-                    upkeep.run()
+                    upkeep.tick(run=run)
                 except CacheError as error:
                     _log.warning("upkeep was put off: %s", error)
-            sleep(_INTERVAL)
+                except Exception as error:  # noqa: BLE001  # what is wrong with one file must not keep the others waiting
+                    _log.error("upkeep failed: %s", type(error).__name__)  # its text could hold a value
+            del everybody  # or the last of them could not be collected
 
 
 _served: Final = _Served()
 
-
-def _after_fork_in_child() -> None:
-    _served.runs = False  # threads stay with the parent
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_served.forget_the_thread)

@@ -38,6 +38,11 @@ class WalIndex:
 
     __slots__ = ("_counters", "_descriptor", "_map", "token")
 
+    _counters: memoryview[int]
+    _descriptor: int
+    _map: mmap.mmap
+    token: memoryview[int]
+
     def __init__(self, database: Path) -> None:
         if sys.platform == "win32":
             raise OSError("SQLite locks the WAL index against others on Windows")
@@ -75,14 +80,17 @@ def enter(database: Path) -> None:
         _users[database] += 1
 
 
-def leave(database: Path, index: WalIndex | None) -> None:
-    """Note that a store has closed its connections; close its index, and others left before, when it was the last."""
+def park(database: Path, index: WalIndex) -> None:
+    """Keep an index that its store does not look at any more until every connection to the database is closed."""
+    with _lock:
+        _parked.setdefault(database, []).append(index)
+
+
+def leave(database: Path) -> None:
+    """Note that a store has closed its connections; close the indexes that were parked when it was the last."""
     with _lock:
         _users[database] -= 1
-        parked = _parked.setdefault(database, [])
-        if index is not None:
-            parked.append(index)
         if not _users[database]:
-            del _users[database], _parked[database]
-            for one in parked:
-                one.close()
+            del _users[database]
+            for index in _parked.pop(database, []):
+                index.close()
