@@ -40,7 +40,14 @@ def make_lock() -> Any:
     return lock
 
 
+class _Forks:
+    """How often this process's line of ancestors forked: cheaper to compare than to ask the system who we are."""
+
+    count = 0
+
+
 def _free_all() -> None:
+    _Forks.count += 1
     for lock in _locks:
         lock._at_fork_reinit()  # noqa: SLF001  # as the threading module does with its own
 
@@ -58,18 +65,18 @@ class FileLock:
         path: The lock's file; created 0600, never deleted (a deleted lock file locks nobody out).
     """
 
-    __slots__ = ("_descriptor", "_path", "_process")
+    __slots__ = ("_descriptor", "_opened_at", "_path")
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
-        self._process = -1
+        self._opened_at = -1
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
+        if self._opened_at != _Forks.count:
             # A forked child shares its parent's open file, and so its lock: it needs one of its own.
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-            self._process = os.getpid()
+            self._opened_at = _Forks.count
         _lock(self._descriptor)
 
     def __exit__(
@@ -79,9 +86,9 @@ class FileLock:
 
     def close(self) -> None:
         """Close the file; the lock can be taken again all the same."""
-        if self._process == os.getpid():
+        if self._opened_at == _Forks.count:
             os.close(self._descriptor)
-        self._process = -1
+        self._opened_at = -1
 
 
 if sys.platform == "win32":

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -28,6 +28,7 @@ _PATIENCE: Final = 5.0
 """Seconds that a fork, or the end, waits for reads under way."""
 
 T = TypeVar("T")
+W = TypeVar("W")
 Work = Callable[[apsw.Cursor], T]
 
 
@@ -87,7 +88,8 @@ class Store:
         Raises:
             BackendUnavailableError: The file cannot be opened or read.
         """
-        return self._guarded(lambda: self._read(work))
+        result: T = self._guarded(self._read, work)
+        return result
 
     def second_look(self, work: Work[T]) -> T:
         """Do as :meth:`read` does, from within a write, as everybody else sees the file."""
@@ -104,7 +106,8 @@ class Store:
         Raises:
             BackendUnavailableError: The file cannot be opened or written.
         """
-        return self._guarded(lambda: self._write(lambda: self._transact(work), listener, trim))
+        result: T = self._guarded(self._write, self._transact, work, listener, trim)
+        return result
 
     def put(self, row: damage.Row, listener: TokenListener | None, trim: Work[None] | None) -> None:
         """Store one row of a cache, as the only writer; a statement outside a transaction is one.
@@ -117,18 +120,12 @@ class Store:
         Raises:
             BackendUnavailableError: The file cannot be opened or written.
         """
-
-        def attempt() -> bool:
-            link = self._writing()
-            changes = link.connection.total_changes()
-            link.execute(schema.PUT, row)
-            return link.connection.total_changes() - changes > 1  # the trigger counted a new one
-
-        self._guarded(lambda: self._write(attempt, listener, trim))
+        self._guarded(self._write, self._insert, row, listener, trim)
 
     def maintain(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run ``work`` on the writer's connection, as the only writer, outside a transaction."""
-        return self._guarded(lambda: self._write(lambda: work(self._writing().connection), None, None))
+        result: T = self._guarded(self._write, self._on_the_writer, work, None, None)
+        return result
 
     def change_token(self) -> Sequence[int]:
         """Return the words whose first element changes with every commit of anybody (see SupportsChangeToken)."""
@@ -158,15 +155,15 @@ class Store:
             self._close(_PATIENCE)
             self.pool.reopen()
 
-    def _guarded(self, attempt: Callable[[], T]) -> T:
+    def _guarded(self, attempt: Callable[..., T], *arguments: Any) -> T:
         try:
             try:
-                return attempt()
+                return attempt(*arguments)
             except FAILURES as error:
                 if not may_be_damage(error):
                     raise
             self._rebuild()
-            return attempt()
+            return attempt(*arguments)
         except FAILURES as error:
             raise translated(error, self.path) from None
 
@@ -183,19 +180,19 @@ class Store:
         self.pool.give(link)
         return result
 
-    def _write(self, change: Callable[[], T], listener: TokenListener | None, trim: Work[None] | None) -> T:
+    def _write(self, change: Callable[[W], T], what: W, listener: TokenListener | None, trim: Work[None] | None) -> T:
         with self._mutex:
             if not self._ready:
                 self._prepare()
             with self._file_lock:
                 index = self._index
                 if index is None or listener is None:
-                    result = change()
+                    result = change(what)
                     if trim is not None and result is not False:
                         trim(self._writing().cursor)
                     return result
                 before, commits = index.token[0], index.commits()
-                result = change()
+                result = change(what)
                 if trim is not None and result is not False:
                     trim(self._writing().cursor)
                 after = index.token[0]
@@ -204,6 +201,16 @@ class Store:
                 if index.commits() == (commits + 1) & 0xFFFFFFFF:
                     listener.advance(before, after)
                 return result
+
+    def _insert(self, row: damage.Row) -> bool:
+        """Return whether the key is new."""
+        link = self._writer or self._writing()
+        changes = link.connection.total_changes()
+        link.execute(schema.PUT, row)
+        return link.connection.total_changes() - changes > 1  # the trigger counted it
+
+    def _on_the_writer(self, work: Callable[[apsw.Connection], T]) -> T:
+        return work(self._writing().connection)
 
     def _transact(self, work: Work[T]) -> T:
         cursor = self._writing().cursor
