@@ -101,12 +101,12 @@ def pressed(folder: Path, sets: int, seconds: float = 0, patience: float = 100) 
 
 def test_eight_processes_mix_reads_writes_deletes_and_counting(tmp_path: Path) -> None:
     """No error, no wrong value, every count counted once, and no more entries than allowed."""
-    mixed(tmp_path, operations=800)
+    mixed(tmp_path, operations=600)
 
 
 def test_eight_processes_of_eight_threads_write_one_file(tmp_path: Path) -> None:
     """No error, the last write of every thread is there, and none of them was starved."""
-    assert pressed(tmp_path, sets=40) < 10
+    assert pressed(tmp_path, sets=30) < 10
 
 
 @pytest.mark.soak

@@ -203,13 +203,13 @@ def cache(request: pytest.FixtureRequest) -> str:
 
 
 def test_no_acknowledged_write_of_a_killed_process_is_lost(cache: str, tmp_path: Path) -> None:
-    """Five kills of each kind of cache: whoever opens the file next finds it as promised."""
-    lone_writer(tmp_path, cache, kills=5, most=200)
+    """Three kills of each kind of cache: whoever opens the file next finds it as promised."""
+    lone_writer(tmp_path, cache, kills=3, most=200)
 
 
 def test_two_writers_of_one_file_are_killed(cache: str, tmp_path: Path) -> None:
-    """Five kills of each kind of cache: the other writer goes on, and a reader sees all that was promised."""
-    two_writers(tmp_path, cache, kills=5, most=200)
+    """Three kills of each kind of cache: the other writer goes on, and a reader sees all that was promised."""
+    two_writers(tmp_path, cache, kills=3, most=200)
 
 
 @pytest.mark.soak
