@@ -70,15 +70,13 @@ def rebuild(path: Path, statements: tuple[str, ...], restore: Restore | None, *,
     keep_log(path)
     if _is_sound(path, statements):
         return False
-    with suppress(FileNotFoundError):
-        if log_of(path).stat().st_size == 0:
-            os.truncate(log_of(path), 2)  # SQLite takes an empty log for none, whoever has it open
     copy = _copy_aside(path)
     _log.error(
         "the cache file %s is damaged: it is written anew, and what it held %s",
         path,
         f"is kept in {copy}" if copy else f"is not kept, since {_COPIES_KEPT} damaged copies are there already",
     )
+    _lengthen_log(path)
     _mend_header(path, statements)
     rows = [] if restore is None else restore(salvage(path))
     with closing(_open(path)) as connection, closing(schema.in_memory(statements)) as content:
@@ -165,6 +163,12 @@ def _holds_a_cache(connection: apsw.Connection) -> bool:
     for _ in connection.execute(_KEYS):  # each is decoded, or raises
         pass
     return connection.execute(_WRONG_TYPES).get == 0 and type(connection.execute(schema.COUNT).get) is int
+
+
+def _lengthen_log(path: Path) -> None:
+    """Let what was cut off a log read as zeros, so that it can be overwritten; SQLite takes an empty log for none."""
+    with suppress(FileNotFoundError):
+        os.truncate(log_of(path), log_of(path).stat().st_size + 2 * schema.LOG_BYTES)
 
 
 def _mend_header(path: Path, statements: tuple[str, ...]) -> None:

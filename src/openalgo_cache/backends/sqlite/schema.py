@@ -25,6 +25,9 @@ _CHECKPOINT_PAGES: Final = 4000
 """Pages in the log (16 MB) at which a writer brings it to the database. A page that changed often is
 written once, and the disk is waited for: with SQLite's 1000 that is nearly half of the cost of a write."""
 
+LOG_BYTES: Final = _CHECKPOINT_PAGES * PAGE_SIZE
+"""What a log may keep of its size, bytes."""
+
 CACHE_SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS cache (
         key TEXT PRIMARY KEY, expires_at REAL, created_at REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID""",
@@ -75,7 +78,7 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
         if mode != ("wal" if wal else "delete"):
             connection.pragma("journal_mode", "wal" if wal else "delete")
         connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
-        connection.pragma("journal_size_limit", _CHECKPOINT_PAGES * PAGE_SIZE)
+        connection.pragma("journal_size_limit", LOG_BYTES)
     except BaseException:
         connection.close()
         raise
