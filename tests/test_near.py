@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.testing import FakeClock
 
-KEYS = ("a", "b", "c", "d")
+KEYS = ("a", "b", "c")
 STALENESS = 30.0
 NOTHING = object()
 
@@ -96,6 +96,14 @@ class NearTierMachine(RuleBasedStateMachine):
             value, expires_at = reader.found
             self.near.fill(reader.key, value, None, reader.began_at, expires_at, reader.token)
 
+    @rule(key=st.sampled_from(KEYS))
+    def read(self, key: str) -> None:
+        """All of it, undisturbed, unless the tier has it: so that there is something to serve wrongly."""
+        if served(self.near, key, self.clock()) is NOTHING:
+            self.fill(self.look_into_the_store(self.begin_to_read(key)))
+        else:
+            self.hits += 1
+
     # A write of this process: announced, committed under the store's lock, told, ended.
 
     @rule(target=begun, keys=st.none() | st.lists(st.sampled_from(KEYS), max_size=2, unique=True).map(tuple))
@@ -129,6 +137,12 @@ class NearTierMachine(RuleBasedStateMachine):
             self.near.advance(*write.moved)
             self.committing = False
         self.near.end_write(write.keys)
+
+    @precondition(lambda self: not self.committing)
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=2, unique=True).map(tuple))
+    def write(self, keys: tuple[str, ...]) -> None:
+        """All of it, undisturbed."""
+        self.end_own_write(self.commit_own_write(self.begin_own_write(keys), math.inf, alone=True))
 
     # Others.
 
@@ -173,7 +187,9 @@ class NearTierMachine(RuleBasedStateMachine):
 
 
 TestNearTierMachine = NearTierMachine.TestCase
-TestNearTierMachine.settings = settings(stateful_step_count=50)
+TestNearTierMachine.settings = settings(
+    max_examples=3 * (settings.default or settings()).max_examples, stateful_step_count=50
+)
 
 
 def test_the_model_reaches_hits() -> None:
