@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import weakref
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +55,55 @@ def _free_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_all)
+
+
+class QueueLock:
+    """A lock of this process that goes to whoever has waited longest.
+
+    A plain one mostly goes to the thread that has just released it, and threads that write all the time leave others
+    waiting for seconds.
+    """
+
+    __slots__ = ("_guard", "_held", "_waiting")
+
+    def __init__(self) -> None:
+        self._guard = _allocate_lock()
+        self._held = False
+        self._waiting: deque[Any] = deque()
+
+    def acquire(self) -> None:
+        """Wait for the lock."""
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return
+            turn = _allocate_lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        try:
+            turn.acquire()
+        except BaseException:  # Ctrl-C: leave the queue, or pass on what was handed over just then
+            with self._guard:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                    raise
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Hand the lock to the next in the queue."""
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._held = False
+
+    __enter__ = acquire
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
 
 class FileLock:

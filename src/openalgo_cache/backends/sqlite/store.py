@@ -22,7 +22,7 @@ from openalgo_cache.backends.sqlite.errors import FAILURES, may_be_damage, trans
 from openalgo_cache.backends.sqlite.pool import Link, Pool
 from openalgo_cache.backends.sqlite.walindex import WalIndex
 from openalgo_cache.errors import BackendUnavailableError
-from openalgo_cache.locks import FileLock, make_lock
+from openalgo_cache.locks import FileLock, QueueLock
 
 _PATIENCE: Final = 5.0
 """Seconds that a fork, or the end, waits for reads under way."""
@@ -68,7 +68,7 @@ class Store:
         self._wal = wal
         self._restore = restore
         self.pool = Pool(self._connect)
-        self._mutex = make_lock()
+        self._mutex = QueueLock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
         self._writer: Link | None = None
         self._ready = False
@@ -303,7 +303,7 @@ class Store:
             return
         # What did not come back in time is still in SQLite's list of open files, with locks that are the parent's only.
         self._inherited = self._inherited or self.pool.forget()
-        self._mutex = make_lock()
+        self._mutex = QueueLock()
 
 
 def _place_of(path: Path) -> tuple[object, ...]:
