@@ -293,7 +293,7 @@ class BoundsOnlySet(MemoryBackend):
 class BoundsWhatIsUnbounded(MemoryBackend):
     @classmethod
     def create(cls, request: Request) -> MemoryBackend:
-        return cls(request.maxsize or 4_096, request.clock)
+        return cls(request.maxsize or 1_000, request.clock)
 
 
 class MovesNoTokenForDeletes(MemoryBackend):

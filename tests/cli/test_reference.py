@@ -86,8 +86,10 @@ def test_pages_name_only_commands_that_exist() -> None:
             words = words[2 if words[0] == "--env-file" else 1 :]
         if not words:
             continue
+        if words == ["symbols"]:
+            continue  # the group as such
         name = " ".join(words[:2]) if words[0] == "symbols" else words[0]
-        assert name in known or name == "symbols", f"{page}: {line}"
+        assert name in known, f"{page}: {line}"
         options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
         used = {word for word in words if re.fullmatch(r"--[a-z-]+", word)}
         assert used <= options, f"{page}: {line}"
