@@ -188,7 +188,7 @@ class NearTierMachine(RuleBasedStateMachine):
 
 TestNearTierMachine = NearTierMachine.TestCase
 TestNearTierMachine.settings = settings(
-    max_examples=3 * (settings.default or settings()).max_examples, stateful_step_count=50
+    max_examples=2 * (settings.default or settings()).max_examples, stateful_step_count=50
 )
 
 
