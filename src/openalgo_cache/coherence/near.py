@@ -118,6 +118,8 @@ class NearTier:
         entry = NearEntry(held, load, now, min(expires_at, now + self._max_staleness))
         with self._lock:
             if token == self.token and not self._writing_all and key not in self._writing:
+                if (replaced := self.entries.get(key)) is not None:  # by a reader who came at the same time
+                    self._retired_uses += replaced.uses
                 self._retire(gone for _, gone in self._bounded.add(key, entry))
 
     def begin_write(self, keys: Iterable[Hashable] | None) -> None:
