@@ -161,7 +161,7 @@ def parse_head(record: bytes) -> Head:
             raise UnreadableRecordError("not a record of this version")
         if flags & _OPTIONAL:
             size = _end_of_extras(record, flags, size)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, TypeError):  # the last, where a store has something else than bytes
         raise UnreadableRecordError("a record is cut short") from None
     if math.isnan(expires_at) or size > len(record):
         raise UnreadableRecordError("a record is malformed")

@@ -212,7 +212,7 @@ class RingSeal:
     def open(self, stored: str, record: bytes) -> Opened:  # noqa: D102  # see Seal
         try:
             start, expires_at, sealer, nonce = _unpack_head(record)
-        except struct.error:
+        except (struct.error, TypeError):  # the latter, where a store has something else than bytes
             raise UnreadableRecordError("a record is cut short") from None
         if start != self._usual or (cipher := self._usual_ciphers.get(sealer)) is None:
             return self._open_by_its_head(stored, record)

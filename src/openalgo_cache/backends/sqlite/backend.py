@@ -29,6 +29,13 @@ def _all_intact(stored: str, record: bytes) -> bool:
     return True
 
 
+def _checked(row: Any) -> Any:
+    """Return a row that begins with value and expiry, if it has an expiry that SQLite stored as a number, or none."""
+    if row is not None and row[1] is not None and type(row[1]) is not float:
+        raise apsw.CorruptError("an expiry is no number")
+    return row
+
+
 class SQLiteBackend(CacheBackend):
     """Keeps entries in a SQLite file; safe under threads, processes and forks.
 
@@ -97,13 +104,13 @@ class SQLiteBackend(CacheBackend):
                 row: Any = link.execute(GET, (key,)).get
             finally:
                 idle.append(link)
-        except (IndexError, apsw.Error, UnicodeDecodeError):
-            row = self._store.read(lambda cursor: cursor.execute(GET, (key,)).get)
-        if row is None:
-            return None
-        expires_at = row[1]
-        if expires_at is not None and expires_at <= self._now():
-            return None
+            if row is None:
+                return None
+            expires_at = row[1]
+            if expires_at is not None and expires_at <= self._now():
+                return None
+        except (IndexError, TypeError, apsw.Error, UnicodeDecodeError):
+            return self.get_many((key,)).get(key)
         self._note(key)
         return _make(Entry, row)
 
@@ -113,7 +120,7 @@ class SQLiteBackend(CacheBackend):
         def work(cursor: apsw.Cursor) -> list[Any]:
             cursor.execute("BEGIN")  # one snapshot, and one set of locks for all
             try:
-                return [cursor.execute(GET, (key,)).get for key in wanted]
+                return [_checked(cursor.execute(GET, (key,)).get) for key in wanted]
             finally:
                 cursor.execute("COMMIT")
 
@@ -141,10 +148,10 @@ class SQLiteBackend(CacheBackend):
     def delete_many(self, keys: Iterable[str]) -> int:  # noqa: D102
         wanted, now = list(keys), self._now()
 
-        def work(cursor: apsw.Cursor) -> list[Any]:
-            return [row[0] for key in wanted for row in cursor.execute(schema.REMOVE, (key,)).fetchall()]
+        def work(cursor: apsw.Cursor) -> int:
+            return sum(bool(cursor.execute(schema.REMOVE, (key, now)).get) for key in wanted)
 
-        return sum(expires_at is None or expires_at > now for expires_at in self._write(work))
+        return int(self._write(work))
 
     def clear(self) -> int:  # noqa: D102
         now = self._now()
@@ -164,7 +171,7 @@ class SQLiteBackend(CacheBackend):
         now = self._now()
 
         def work(cursor: apsw.Cursor) -> bool:
-            row: Any = cursor.execute(GET, (key,)).get
+            row = _checked(cursor.execute(GET, (key,)).get)
             present = row[0] if row is not None and (row[1] is None or row[1] > now) else None
             if present != expected:
                 # Whoever looks again must see what we see, or would try for ever: each connection has pages in memory.
@@ -172,7 +179,7 @@ class SQLiteBackend(CacheBackend):
                     raise apsw.CorruptError("two connections see different rows")
                 return False
             if new is None:
-                cursor.execute(schema.REMOVE, (key,)).fetchall()
+                cursor.execute(schema.FORGET, (key,))
             else:
                 cursor.execute(schema.PUT, (key, new.expires_at, now, new.payload))
             return True
@@ -184,19 +191,20 @@ class SQLiteBackend(CacheBackend):
         last = ""
 
         def next_page(cursor: apsw.Cursor) -> list[Any]:
-            page: list[Any] = cursor.execute(schema.PAGE, (prefix, last)).fetchall()
-            if page and not page[-1][0] > last:
+            rows = cursor.execute(schema.PAGE, (prefix, last)).fetchall()
+            page: list[Any] = [_checked(row) for row in rows if type(row[2]) is str]  # nobody can ask for others
+            if page and not page[-1][2] > last:
                 raise apsw.CorruptError("keys are out of order")
             return page
 
         while page := self._store.read(next_page):
             now = self._now()
-            for key, value, expires_at in page:
+            for value, expires_at, key in page:
                 if not key.startswith(prefix):
                     return
                 if expires_at is None or expires_at > now:
                     yield key, Entry(value, expires_at)
-            last = page[-1][0]
+            last = page[-1][2]
 
     @property
     def change_token(self) -> Sequence[int]:

@@ -46,15 +46,15 @@ GET: Final = "SELECT value, expires_at FROM cache WHERE key = ?"
 PUT: Final = """INSERT INTO cache (key, expires_at, created_at, value) VALUES (?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, created_at = excluded.created_at, value =
     excluded.value"""
-REMOVE: Final = "DELETE FROM cache WHERE key = ? RETURNING expires_at"
+REMOVE: Final = "DELETE FROM cache WHERE key = ? RETURNING expires_at IS NULL OR expires_at > ?"
 FORGET: Final = "DELETE FROM cache WHERE key = ?"
 REMOVE_EXPIRED: Final = "DELETE FROM cache WHERE key = ? AND expires_at <= ?"
 CLEAR: Final = "DELETE FROM cache"
 LIVE: Final = "SELECT count(*) FROM cache WHERE expires_at IS NULL OR expires_at > ?"
 COUNT: Final = "SELECT entries FROM counter"
-PAGE: Final = "SELECT key, value, expires_at FROM cache WHERE key >= ? AND key > ? ORDER BY key LIMIT 256"
+PAGE: Final = "SELECT value, expires_at, key FROM cache WHERE key >= ? AND key > ? ORDER BY key LIMIT 256"
 _OBJECTS: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-WINDOW: Final = "SELECT key, expires_at, created_at FROM cache WHERE key > ? ORDER BY key LIMIT ?"
+WINDOW: Final = "SELECT key, expires_at, CAST(created_at AS REAL) FROM cache WHERE key > ? ORDER BY key LIMIT ?"
 
 
 def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
