@@ -143,11 +143,13 @@ def test_a_clock_that_is_set_back_does_not_make_it_older_than_it_may_be(rig: Rig
     """What was filled in the future, as it seems now, is asked for again: nobody knows how old it is."""
     cache.set("key", 1, ttl=None)
     assert cache.get("key") == 1
-    rig.clock.advance(-3_600)
-    before = reads(cache)
-    assert cache.get("key") == 1
-    assert cache.get_many(["key"]) == {"key": 1}
-    assert reads(cache) == before + 1, "and then it is near again, from that moment on"
+    for look in (lambda: cache.get("key"), lambda: cache.get_many(["key"])["key"]):
+        rig.clock.advance(-3_600)
+        before = reads(cache)
+        assert look() == 1
+        assert reads(cache) == before + 1
+        assert look() == 1
+        assert reads(cache) == before + 1, "from that moment on it is near again"
 
 
 def test_what_lies_in_memory_of_an_encrypted_cache_is_ciphertext(rig: Rig) -> None:

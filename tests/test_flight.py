@@ -236,6 +236,26 @@ def test_who_comes_after_the_change_does_not_get_what_was_loaded_before_it(
         house.close()
 
 
+def test_who_comes_after_the_change_does_not_wait_for_the_load_before_it(
+    tmp_path: Path, clock: FakeClock, pool: ThreadPoolExecutor
+) -> None:
+    """It loads at once: a loader that hangs must not hold up what came after a revocation."""
+    houses = [manager(tmp_path, clock) for _ in range(2)]
+    cache, other = (house.get_cache("quotes") for house in houses)
+    for asking in (cache, other):
+        hanging, after = Loader(held=True), Loader()
+        leader = pool.submit(cache.get_or_set, "key", hanging)
+        assert hanging.running.wait(PATIENCE)
+        cache.delete("key")
+        assert pool.submit(asking.get_or_set, "key", after).result(PATIENCE) == "load 1"
+        assert after.runs == 1
+        hanging.release.set()
+        assert leader.result(PATIENCE) == "load 1"
+        cache.delete("key")
+    for house in houses:
+        house.close()
+
+
 def test_a_change_from_another_process_cancels_the_load(tmp_path: Path) -> None:
     """Set, delete, pop and clear."""
     house = manager(tmp_path)
