@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,8 @@ def test_a_clock_that_is_set_back_does_not_make_it_older_than_it_may_be(rig: Rig
     """What was filled in the future, as it seems now, is asked for again: nobody knows how old it is."""
     cache.set("key", 1, ttl=None)
     assert cache.get("key") == 1
-    for look in (lambda: cache.get("key"), lambda: cache.get_many(["key"])["key"]):
+    looks: list[Callable[[], object]] = [lambda: cache.get("key"), lambda: cache.get_many(["key"])["key"]]
+    for look in looks:
         rig.clock.advance(-3_600)
         before = reads(cache)
         assert look() == 1

@@ -148,6 +148,7 @@ def test_of_three_processes_one_loads(tmp_path: Path) -> None:
     assert counted.read_bytes() == b"."
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_does_not_wait_for_a_load_that_nobody_leads(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     """The thread that loads stays in the parent: the child waits at the lease, like any other process."""
     house = manager(tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -101,9 +100,8 @@ def truncate_the_log(database: Path, stop: Event) -> None:
 
 
 def kill(process: BaseProcess) -> None:
-    """End a process as a power cut would."""
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
+    """End a process in the middle of whatever it does."""
+    process.kill()
     process.join(PATIENCE)
 
 
