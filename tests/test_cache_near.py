@@ -207,6 +207,18 @@ def test_hits_near_are_counted_when_their_entry_is_gone(rig: Rig) -> None:
     assert cache.stats()["near_hits"] == expected
 
 
+def test_counts_survive_a_close(rig: Rig) -> None:
+    """What is counted only ever rises."""
+    cache = rig.cache()
+    cache.set("key", 1)
+    for closings in range(1, 4):
+        for _ in range(5):
+            cache.get("key")
+        stats = cache.stats()
+        assert (stats["near_hits"], stats["hits"]) == (4 * closings, 5 * closings)
+        cache.close()
+
+
 def test_the_rig_has_a_clock_of_its_own(rig: Rig) -> None:
     """What this module relies on."""
     assert isinstance(rig.clock, FakeClock)

@@ -111,7 +111,8 @@ class Cache(Handle):
             "encrypted": self.policy.sealing is Sealing.ENCRYPTED,
         }
         if self._show_counts:
-            counters, near_hits = self._counters, stack.near.hits()
+            counters = self._counters
+            near_hits = counters.near_hits + stack.near.hits()
             hits = counters.hits + near_hits
             reads = hits + counters.misses
             stats |= {

@@ -152,6 +152,7 @@ class Handle:
         with self._lock:
             stack, self._stack, self._near = self._stack, None, NoNearTier()
             if stack is not None:
+                self._counters.near_hits += stack.near.hits()
                 stack.backend.close()
 
     def shown(self, key: Key) -> str:
@@ -246,9 +247,12 @@ class Handle:
 
     def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
         stack = self._opened()
-        token = self._swallowing(None, stack.near.begin_fill) if stack.near.keeps else None
-        now = self._now()
-        entries = self._swallowing({}, stack.backend.get_many, missing)
+
+        def look() -> tuple[int | None, float, dict[str, Entry]]:
+            token = stack.near.begin_fill() if stack.near.keeps else None
+            return token, self._now(), stack.backend.get_many(missing)
+
+        token, now, entries = self._swallowing((None, 0.0, {}), look)
         found = {}
         for stored, entry in entries.items():
             value = self._open(stack, missing[stored], stored, entry, token, now)

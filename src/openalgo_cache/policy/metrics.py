@@ -4,10 +4,11 @@ from __future__ import annotations
 
 
 class Counters:
-    """What happened to a cache in this process since it was opened.
+    """What happened to a cache in this process.
 
     Attributes:
-        hits: Reads answered by the store (those answered by the near tier are counted there).
+        hits: Reads answered by the store.
+        near_hits: Reads answered by near tiers that were closed (the present one counts its own).
         misses: Reads answered by nobody.
         sets: Entries written.
         deletes: Entries removed, by ``delete``, ``pop`` or ``clear``.
@@ -15,10 +16,11 @@ class Counters:
         errors: Operations that the store failed.
     """
 
-    __slots__ = ("deletes", "errors", "hits", "misses", "rejected", "sets")
+    __slots__ = ("deletes", "errors", "hits", "misses", "near_hits", "rejected", "sets")
 
     def __init__(self) -> None:
         self.hits = 0
+        self.near_hits = 0
         self.misses = 0
         self.sets = 0
         self.deletes = 0
