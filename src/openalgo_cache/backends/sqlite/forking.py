@@ -40,9 +40,10 @@ def register(one: Forkable) -> None:
 
 
 def _before() -> None:
-    with _lock:
-        # In the order of creation: a cache's write may read the file of its recency, which was created after it.
-        in_order = sorted(_all.items(), key=lambda item: item[1])
+    # Held until the fork is over: what another thread made meanwhile would be inherited open, and locked for ever.
+    _lock.acquire()
+    # In the order of creation: a cache's write may read the file of its recency, which was created after it.
+    in_order = sorted(_all.items(), key=lambda item: item[1])
     for one, _ in in_order:
         one.before_fork()
         _forking.append(one)
@@ -51,6 +52,8 @@ def _before() -> None:
 def _after(*, child: bool) -> None:
     while _forking:
         _forking.pop().after_fork(child=child)
+    if not child:
+        _lock.release()  # in the child all locks are free already
 
 
 if hasattr(os, "register_at_fork"):
