@@ -21,7 +21,7 @@ from openalgo_cache.backends.sqlite.dataversion import DataVersion
 from openalgo_cache.backends.sqlite.errors import FAILURES, may_be_damage, translated
 from openalgo_cache.backends.sqlite.pool import Link, Pool
 from openalgo_cache.backends.sqlite.walindex import WalIndex
-from openalgo_cache.errors import BackendUnavailableError
+from openalgo_cache.errors import BackendUnavailableError, CacheError
 from openalgo_cache.locks import FileLock, QueueLock
 
 _PATIENCE: Final = 5.0
@@ -164,6 +164,8 @@ class Store:
                     raise
             self._rebuild()
             return attempt(*arguments)
+        except CacheError:  # ours already: BackendUnavailableError is an OSError, too
+            raise
         except FAILURES as error:
             raise translated(error, self.path) from None
 
