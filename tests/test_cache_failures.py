@@ -17,7 +17,7 @@ from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.errors import BackendUnavailableError, CacheError, InvalidKeyError, UnsupportedValueError
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
 from tests.stacks import manager
 

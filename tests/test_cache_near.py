@@ -12,7 +12,7 @@ import pytest
 from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
 
 SEALINGS: dict[str, dict[str, Any]] = {

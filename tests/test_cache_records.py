@@ -18,7 +18,7 @@ from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.codec.envelope import PLAIN, pack_head
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.errors import UnreadableRecordError
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import Contract, Rig
 
 SEALED: dict[str, dict[str, Any]] = {

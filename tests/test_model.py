@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from openalgo_cache.cache import Cache
-from openalgo_cache.handle import DEFAULT, MISSING
 from openalgo_cache.manager import CacheManager
+from openalgo_cache.sentinels import DEFAULT, MISSING
 from openalgo_cache.testing import FakeClock
 from openalgo_cache.testing.values import same
 from tests.stacks import manager

@@ -21,8 +21,8 @@ from openalgo_cache.catalogue import Policy, Sealing
 from openalgo_cache.codec import envelope
 from openalgo_cache.codec.keyring import FILE_NAME
 from openalgo_cache.errors import BlindedKeysError, CacheError, KeyRingError, UnreadableRecordError
-from openalgo_cache.handle import MISSING
 from openalgo_cache.manager import CacheManager
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.stack import build_stack
 from tests.stacks import manager
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from openalgo_cache.errors import ValueTooLargeError as ValueTooLargeError
     from openalgo_cache.expiry import earliest as earliest
     from openalgo_cache.expiry import until as until
-    from openalgo_cache.handle import MISSING as MISSING
     from openalgo_cache.manager import CacheManager as CacheManager
     from openalgo_cache.manager import SecureCacheManager as SecureCacheManager
     from openalgo_cache.manager import get_cache as get_cache
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from openalgo_cache.policy.access import CacheAccessControl as CacheAccessControl
     from openalgo_cache.selection import auto_detect_backend as auto_detect_backend
     from openalgo_cache.selection import is_redis_available as is_redis_available
+    from openalgo_cache.sentinels import MISSING as MISSING
     from openalgo_cache.settings import Settings as Settings
     from openalgo_cache.settings import configure_cache_environment as configure_cache_environment
     from openalgo_cache.settings import validate_cache_configuration as validate_cache_configuration
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "cache": ("Cache",),
     "manager": ("CacheManager", "get_cache", "get_cache_backend", "get_cache_stats"),
-    "handle": ("MISSING",),
+    "sentinels": ("MISSING",),
     "expiry": ("earliest", "until"),
     "settings": ("Settings", "configure_cache_environment", "validate_cache_configuration"),
     "selection": ("auto_detect_backend", "is_redis_available"),

@@ -14,8 +14,10 @@ from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
 from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.flight import course, fly, fly_async
-from openalgo_cache.handle import DEFAULT, MISSING, Found, Handle, Keep, Put, Remove, Ttl
+from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
+from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
+from openalgo_cache.steps import Found, Keep, Put, Remove
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Key)

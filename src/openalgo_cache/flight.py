@@ -21,8 +21,10 @@ from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.locks import make_lock
 
 if TYPE_CHECKING:
-    from openalgo_cache.handle import Handle, Stack, Ttl
+    from openalgo_cache.handle import Handle
     from openalgo_cache.keys import Key
+    from openalgo_cache.sentinels import Ttl
+    from openalgo_cache.stack import Stack
 
 LEASE_SECONDS: Final = 30.0
 """How long others wait for a loader before one of them takes over."""

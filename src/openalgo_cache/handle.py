@@ -9,22 +9,23 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
-from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
+from openalgo_cache.backends.base import Entry, SupportsScan
 from openalgo_cache.catalogue import Durability, Policy, Sealing
 from openalgo_cache.clock import Clock
-from openalgo_cache.codec.codec import Codec, Read
+from openalgo_cache.codec.codec import Read
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
-from openalgo_cache.expiry import Lifetime, expires_at
+from openalgo_cache.expiry import expires_at
 from openalgo_cache.flight import Flights
-from openalgo_cache.keys import Key, Keyspace
+from openalgo_cache.keys import Key
 from openalgo_cache.locks import make_lock, sleep
 from openalgo_cache.policy.metrics import Counters
+from openalgo_cache.sentinels import MISSING, Sentinel, Ttl
+from openalgo_cache.stack import Stack
+from openalgo_cache.steps import Found, Keep, Put, Remove
 
 _log = logging.getLogger("openalgo_cache")
 
@@ -34,66 +35,6 @@ _TRIES_WITHOUT_PAUSE: Final = 3
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Key)
-
-
-class Sentinel(Enum):
-    """Values that stand for none."""
-
-    MISSING = "MISSING"
-    DEFAULT = "DEFAULT"
-
-    def __repr__(self) -> str:
-        return self.value
-
-    def __bool__(self) -> bool:
-        return False
-
-
-MISSING: Final = Sentinel.MISSING
-"""What a read can return for an absent key, so that a cached None is told from no entry: ``get(key, MISSING)``."""
-
-DEFAULT: Final = Sentinel.DEFAULT
-"""The cache's own lifetime."""
-
-Ttl = Lifetime | Sentinel
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """What a handle stands on, from the top down (see ``stack.py``)."""
-
-    keyspace: Keyspace
-    near: NearTier
-    codec: Codec
-    backend: CacheBackend
-    backend_name: str
-
-
-class Found(NamedTuple):
-    """A readable value that an atomic step found, and when it expires (None for never)."""
-
-    value: Any
-    expires_at: float | None
-
-
-class Keep(NamedTuple):
-    """A decision of an atomic step: leave the entry as it is."""
-
-    result: Any
-
-
-class Put(NamedTuple):
-    """A decision of an atomic step: store this value, with this absolute expiry."""
-
-    value: Any
-    expires_at: float | None
-    result: Any
-
-
-class Remove(NamedTuple):
-    """A decision of an atomic step: remove the entry."""
-
-    result: Any
 
 
 class Handle:

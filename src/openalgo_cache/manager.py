@@ -14,10 +14,9 @@ from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import FILE_NAME, KeyRing
 from openalgo_cache.errors import ConfigurationError, KeyRingError
 from openalgo_cache.expiry import Lifetime
-from openalgo_cache.handle import Stack
 from openalgo_cache.locks import make_lock
 from openalgo_cache.settings import Settings, current_settings
-from openalgo_cache.stack import Ground, build_stack
+from openalgo_cache.stack import Ground, Stack, build_stack
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import SymbolMaster, SymbolView

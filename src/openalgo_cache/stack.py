@@ -15,12 +15,22 @@ from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.codec.sealing import RingSeal, Seal, Unsealed
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import ConfigurationError
-from openalgo_cache.handle import Stack
 from openalgo_cache.keys import BlindedKeyspace, Keyspace
 from openalgo_cache.settings import Settings
 
 _NEAR_MOST = 4096
 """Entries; a larger cache keeps only its most used ones near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What a handle stands on, from the top down."""
+
+    keyspace: Keyspace
+    near: NearTier
+    codec: Codec
+    backend: CacheBackend
+    backend_name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from openalgo_cache.catalogue import Policy, Sealing
 from openalgo_cache.clock import system_clock
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.errors import ConfigurationError
-from openalgo_cache.handle import DEFAULT, MISSING, Stack, Ttl
 from openalgo_cache.keys import Key
+from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.settings import current_settings
-from openalgo_cache.stack import Ground, build_stack
+from openalgo_cache.stack import Ground, Stack, build_stack
 
 _audit_log = logging.getLogger("openalgo_cache.audit")
 

@@ -17,7 +17,7 @@ from openalgo_cache.cache import Cache
 from openalgo_cache.codec.envelope import AEAD, MAC
 from openalgo_cache.codec.sealing import RingSeal, Unsealed
 from openalgo_cache.errors import UnreadableRecordError
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import FakeClock
 from tests.stacks import manager
 

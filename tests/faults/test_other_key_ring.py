@@ -14,7 +14,7 @@ from openalgo_cache import CacheManager, files
 from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.codec.keyring import ACTIVE, DECRYPT_ONLY, FILE_NAME, Key, KeyRing
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from tests.stacks import manager
 
 CACHES: dict[str, dict[str, Any]] = {

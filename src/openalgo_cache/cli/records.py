@@ -18,8 +18,8 @@ from openalgo_cache.cli.output import Pen, count, date, show, span
 from openalgo_cache.cli.session import RefusedError, Session
 from openalgo_cache.cli.shapes import Cleared, Deleted, Got, Keys, Listed, Stored
 from openalgo_cache.errors import InvalidKeyError, UnreadableRecordError
-from openalgo_cache.handle import DEFAULT, MISSING, Ttl
 from openalgo_cache.keys import Key, parse, text
+from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 
 if TYPE_CHECKING:
     from openalgo_cache.cache import Cache

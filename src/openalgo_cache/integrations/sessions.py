@@ -34,10 +34,10 @@ from openalgo_cache.backends import registry
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.errors import BackendUnavailableError, ConfigurationError
 from openalgo_cache.expiry import Lifetime, earliest, expires_at, until
-from openalgo_cache.handle import Found, Keep, Put, Remove
 from openalgo_cache.integrations.cached_session import CachedSession, Record
 from openalgo_cache.integrations.merge import Fields, SessionConflict, changed
 from openalgo_cache.manager import default_manager
+from openalgo_cache.steps import Found, Keep, Put, Remove
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response

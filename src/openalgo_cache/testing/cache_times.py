@@ -13,7 +13,7 @@ import pytest
 from openalgo_cache.cache import Cache
 from openalgo_cache.errors import InvalidLifetimeError
 from openalgo_cache.expiry import until
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing.rig import Contract, Rig
 from openalgo_cache.testing.values import BAD_LIFETIMES
 

@@ -11,7 +11,7 @@ import pytest
 
 from openalgo_cache.cache import Cache
 from openalgo_cache.errors import InvalidKeyError, UnsupportedValueError, ValueTooLargeError
-from openalgo_cache.handle import MISSING
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing.rig import Contract, Rig
 from openalgo_cache.testing.values import BAD_KEYS, KEYS, UNSUPPORTED, VALUES, same
 

@@ -11,8 +11,8 @@ import pytest
 
 from openalgo_cache.cache import Cache
 from openalgo_cache.errors import InvalidKeyError, UnsupportedValueError
-from openalgo_cache.handle import MISSING
 from openalgo_cache.keys import Key
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing.rig import Contract, Rig
 from openalgo_cache.testing.values import same
 

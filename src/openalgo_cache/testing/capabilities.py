@@ -12,8 +12,8 @@ import pytest
 
 from openalgo_cache.backends.base import Entry
 from openalgo_cache.errors import BlindedKeysError
-from openalgo_cache.handle import MISSING
 from openalgo_cache.keys import Key, escape
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing.rig import Contract, Rig
 from openalgo_cache.testing.sealings import BLINDED, OPEN
 

@@ -13,10 +13,9 @@ from openalgo_cache.backends.base import CacheBackend, Request
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Policy
 from openalgo_cache.codec.keyring import KeyRing
-from openalgo_cache.handle import Stack
 from openalgo_cache.keys import Keyspace
 from openalgo_cache.settings import Settings
-from openalgo_cache.stack import Ground, build_stack
+from openalgo_cache.stack import Ground, Stack, build_stack
 from openalgo_cache.testing import sealings
 from openalgo_cache.testing.clock import FakeClock, TurnableClock
 
