@@ -12,6 +12,8 @@ import pytest
 from openalgo_cache.backends.sqlite import pool
 from openalgo_cache.backends.sqlite.store import Store
 from openalgo_cache.errors import BackendUnavailableError
+from tests.faults.forks import open_files
+from tests.stacks import manager
 
 
 def one(cursor: apsw.Cursor) -> Any:
@@ -38,3 +40,19 @@ def test_errors_of_sqlite_and_of_the_system_name_the_file(tmp_path: Path) -> Non
     store = Store(tmp_path / "db" / "cache.db")
     with pytest.raises(BackendUnavailableError, match=r"the cache file .*cache\.db: not a folder"):
         store.read(one)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are not listed here")
+@pytest.mark.parametrize("wal", [True, False])
+def test_a_closed_cache_leaves_no_file_open(tmp_path: Path, wal: bool) -> None:
+    """However often a cache is opened and closed; and it can be used again."""
+    for turn in range(3):
+        with closing(manager(tmp_path, sqlite_wal_mode=wal)) as house:
+            cache, state = house.get_cache("quotes"), house.get_cache("running_strategies")
+            for one in (cache, state):
+                one.set("key", turn)
+                one.close()
+                assert one.get("key") == turn
+                assert one.incr("turns") == turn + 1
+            assert open_files(tmp_path) != []
+        assert open_files(tmp_path) == []

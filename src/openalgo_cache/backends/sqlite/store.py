@@ -150,9 +150,10 @@ class Store:
         self._listeners.append(listener)
 
     def close(self) -> None:
-        """Close every connection. The store opens again when it is used again."""
+        """Close every file. The store opens again when it is used again."""
         with self._mutex:
             self._close(_PATIENCE)
+            self._file_lock.close()
             self.pool.reopen()
 
     def _guarded(self, attempt: Callable[..., T], *arguments: Any) -> T:
