@@ -6,6 +6,8 @@ import os
 
 from hypothesis import settings
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 # A setting of the shell that runs the tests must not change what they find.
 for _name in [name for name in os.environ if name.startswith(("CACHE_", "REDIS_", "VALKEY_", "SQLITE_", "SESSION_"))]:
     del os.environ[_name]
