@@ -41,14 +41,14 @@ def make_lock() -> Any:
     return lock
 
 
-class _Forks:
+class Forks:
     """How often this process's line of ancestors forked: cheaper to compare than to ask the system who we are."""
 
     count = 0
 
 
 def _free_all() -> None:
-    _Forks.count += 1
+    Forks.count += 1
     for lock in _locks:
         lock._at_fork_reinit()  # noqa: SLF001  # as the threading module does with its own
 
@@ -123,10 +123,10 @@ class FileLock:
         self._opened_at = -1
 
     def __enter__(self) -> None:
-        if self._opened_at != _Forks.count:
+        if self._opened_at != Forks.count:
             # A forked child shares its parent's open file, and so its lock: it needs one of its own.
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-            self._opened_at = _Forks.count
+            self._opened_at = Forks.count
         _lock(self._descriptor)
 
     def __exit__(
@@ -136,7 +136,7 @@ class FileLock:
 
     def close(self) -> None:
         """Close the file; the lock can be taken again all the same."""
-        if self._opened_at == _Forks.count:
+        if self._opened_at == Forks.count:
             os.close(self._descriptor)
         self._opened_at = -1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,7 +103,7 @@ class Vector:
             def bytes_of(count: int) -> bytes:
                 return writer if count == len(writer) else nonce * (count // len(nonce))
 
-            patch.setattr(sealing, "os", SimpleNamespace(urandom=bytes_of, getpid=os.getpid))
+            patch.setattr(sealing, "os", SimpleNamespace(urandom=bytes_of))
             if hasattr(sealing, "secrets"):
                 patch.setattr(sealing, "secrets", SimpleNamespace(token_bytes=bytes_of))
             return self.seal(_ring_of(self.key_id)).seal(

@@ -11,6 +11,7 @@ from typing import Final
 
 import apsw
 
+from openalgo_cache.backends.sqlite.schema import PAGE_SIZE
 from openalgo_cache.cache import Cache
 from openalgo_cache.settings import Settings
 
@@ -49,16 +50,16 @@ def garble(path: Path, chance: random.Random) -> None:
 
 def clear_a_page(path: Path, chance: random.Random) -> None:
     """Fill a page with zeros, as a disk does that forgot to write it."""
-    overwrite(path, chance.randrange(max(path.stat().st_size // 4096, 1)) * 4096, bytes(4096))
+    overwrite(path, chance.randrange(max(path.stat().st_size // PAGE_SIZE, 1)) * PAGE_SIZE, bytes(PAGE_SIZE))
 
 
 def swap_pages(path: Path, chance: random.Random) -> None:
     """Put a page in the place of another."""
-    pages = max(path.stat().st_size // 4096, 1)
+    pages = max(path.stat().st_size // PAGE_SIZE, 1)
     with path.open("rb") as file:
-        file.seek(chance.randrange(pages) * 4096)
-        page = file.read(4096)
-    overwrite(path, chance.randrange(pages) * 4096, page)
+        file.seek(chance.randrange(pages) * PAGE_SIZE)
+        page = file.read(PAGE_SIZE)
+    overwrite(path, chance.randrange(pages) * PAGE_SIZE, page)
 
 
 def cut_off(path: Path, chance: random.Random) -> None:

@@ -36,6 +36,7 @@ from openalgo_cache.codec.envelope import (
 )
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.errors import UnreadableRecordError
+from openalgo_cache.locks import Forks
 
 _RECORDS_PER_WRITER: Final = 2**31
 _NONCE_BYTES: Final = 12
@@ -184,7 +185,7 @@ class RingSeal:
         *,
         lease: bool = False,
     ) -> bytes:
-        if self._left <= 0 or self._process != os.getpid():
+        if self._left <= 0 or self._process != Forks.count:
             self._become_a_new_writer()
         self._left -= 1
         nonce = os.urandom(_NONCE_BYTES)  # each by itself: a stock would be used twice by a machine that was restored
@@ -278,7 +279,7 @@ class RingSeal:
         # A forked child must not share its parent's subkey, and one subkey must not see too many random nonces.
         self._writer = secrets.token_bytes(16)
         self._sealer = self._ring.active.id.to_bytes(4, "big") + self._writer
-        self._process = os.getpid()
+        self._process = Forks.count
         self._left = _RECORDS_PER_WRITER
 
 

@@ -60,7 +60,11 @@ _OPTIONS: Final = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
-_unpack = ormsgpack.unpackb
+unpack: Final = ormsgpack.unpackb
+"""The decoder itself, for callers who give it one of the two hooks and translate UNREADABLE by :func:`refused`."""
+
+UNREADABLE: Final = (ValueError, RecursionError)
+"""All that the decoder raises, whatever a constructor in it raised."""
 
 Disassemble = Callable[[Any], Any]
 Assemble = Callable[[Any], Any]
@@ -94,17 +98,17 @@ def loads(data: bytes | memoryview) -> Any:
         UnreadableRecordError: The bytes are no value, or name a class that is not registered here.
     """
     try:
-        return _unpack(data, ext_hook=_decode_extension)
-    except (ValueError, RecursionError):  # all that the decoder raises, whatever a constructor in it raised
-        raise _refused() from None
+        return unpack(data, ext_hook=decode_extension)
+    except UNREADABLE:
+        raise refused() from None
 
 
 def loads_unverified(data: bytes | memoryview) -> Any:
     """Do as :func:`loads` does for bytes that nobody vouches for: they may be made to exhaust the decoder's stack."""
     try:
-        return _unpack(data, ext_hook=_decode_unverified)
-    except (ValueError, RecursionError):
-        raise _refused() from None
+        return unpack(data, ext_hook=decode_unverified)
+    except UNREADABLE:
+        raise refused() from None
 
 
 def register(
@@ -240,7 +244,8 @@ def _default(value: Any) -> ormsgpack.Ext:
     raise TypeError
 
 
-def _decode_extension(tag: int, data: bytes) -> Any:
+def decode_extension(tag: int, data: bytes) -> Any:
+    """Return the value of an extension in bytes that were verified."""
     try:
         if tag == _TAG_INT:
             return int.from_bytes(data, "big", signed=True)
@@ -253,19 +258,21 @@ def _decode_extension(tag: int, data: bytes) -> Any:
             raise UnreadableRecordError(  # noqa: TRY301  # so that the reason is kept below, as others' are
                 f"a record uses the type tag {tag}, which this version does not know"
             )
-        return decode(_unpack(data, ext_hook=_decode_extension))
+        return decode(unpack(data, ext_hook=decode_extension))
     except UnreadableRecordError as error:
         _refusal.reason = str(error)  # the decoder says of any error that there was one, and nothing else
         raise
 
 
-def _decode_unverified(tag: int, data: bytes) -> Any:
+def decode_unverified(tag: int, data: bytes) -> Any:
+    """Do as :func:`decode_extension` does in bytes that nobody vouches for."""
     if len(data) > _MOST_LEVELS and nesting.is_deeper_than(_MOST_LEVELS, data, _OPAQUE):
         raise ValueError
-    return _decode_extension(tag, data)
+    return decode_extension(tag, data)
 
 
-def _refused() -> UnreadableRecordError:
+def refused() -> UnreadableRecordError:
+    """Return our error for what the decoder has just raised, with the reason."""
     reason = getattr(_refusal, "reason", "a record holds no readable value")
     _refusal.__dict__.clear()
     return UnreadableRecordError(reason)

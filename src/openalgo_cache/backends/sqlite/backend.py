@@ -71,13 +71,16 @@ class SQLiteBackend(CacheBackend):
         bounded = maxsize is not None
         self._recency = Recency(recency_file(self.path), clock) if bounded else None
         self._note: Callable[[str], object] = self._recency.note if self._recency is not None else len
-        self._idle = self._store.pool.idle
+        idle = self._store.pool.idle
+        self._borrow, self._give_back = idle.pop, idle.append
         self._hand = ""
         self._listener: TokenListener | None = None
         self._watchers = 0
         self.evictions = 0
         self._upkeep = upkeep.Upkeep(self._store, self._recency, self._backups, vacuum_interval, clock)
         self._store.on_open = self._upkeep.start
+        if bounded:
+            self._store.trim = self._trim
 
     @classmethod
     def create(cls, request: Request) -> SQLiteBackend:  # noqa: D102  # see CacheBackend
@@ -97,13 +100,12 @@ class SQLiteBackend(CacheBackend):
 
     def get(self, key: str) -> Entry | None:  # noqa: D102
         # What Store.read does, without its calls: this is the path of every read that is not near.
-        idle = self._idle
         try:
-            link = idle.pop()
+            link = self._borrow()
             try:
                 row: Any = link.execute(GET, (key,)).get
             finally:
-                idle.append(link)
+                self._give_back(link)
             if row is None:
                 return None
             expires_at = row[1]
@@ -134,7 +136,7 @@ class SQLiteBackend(CacheBackend):
         return found
 
     def set(self, key: str, entry: Entry) -> None:  # noqa: D102
-        self._store.put((key, entry.expires_at, self._now(), entry.payload), self._listener, self._trim_for((key,)))
+        self._store.put((key, entry.expires_at, self._now(), entry.payload), self._listener)
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:  # noqa: D102
         now = self._now()
@@ -228,10 +230,7 @@ class SQLiteBackend(CacheBackend):
         self._store.close()
 
     def _write(self, work: Any, adding: Collection[str] = ()) -> Any:
-        return self._store.write(work, self._listener, self._trim_for(adding) if adding else None)
-
-    def _trim_for(self, added: Collection[str]) -> Callable[[apsw.Cursor], None] | None:
-        return None if self._maxsize is None else lambda cursor: self._trim(cursor, added)
+        return self._store.write(work, self._listener, adding)
 
     def _trim(self, cursor: apsw.Cursor, added: Collection[str]) -> None:
         """Delete the least recently used entries, those just added last, if there are too many.

@@ -28,12 +28,13 @@ _HEADER_BYTES: Final = 100
 _PAGES: Final = slice(28, 32)
 """Where the header has their number (https://sqlite.org/fileformat.html, section 1.3)."""
 
-# As bytes: a damaged text may be none. A value of another type than bytes was never written.
-_FORWARDS: Final = "SELECT CAST(key AS BLOB), expires_at, created_at, CAST(value AS BLOB) FROM cache ORDER BY key"
+# By rowid, so that the table alone is read, not its index. As bytes: a damaged text may be none. A value of another
+# type than bytes was never written.
+_FORWARDS: Final = "SELECT CAST(key AS BLOB), expires_at, created_at, CAST(value AS BLOB) FROM cache ORDER BY rowid"
 _BACKWARDS: Final = f"{_FORWARDS} DESC"
 _WRONG_TYPES: Final = """SELECT count(*) FROM cache WHERE typeof(key) <> 'text' OR typeof(value) <> 'blob'
     OR typeof(created_at) <> 'real' OR typeof(expires_at) NOT IN ('real', 'null')"""
-_KEYS: Final = "SELECT key FROM cache"
+_KEYS: Final = "SELECT key FROM cache NOT INDEXED"
 
 Row = tuple[str, float | None, float, bytes]
 """Key, expiry, time of creation, value."""

@@ -19,12 +19,13 @@ _PATIENCE: Final = 10.0
 class Link:
     """A connection with a cursor that is kept, so that its statements stay prepared."""
 
-    __slots__ = ("connection", "cursor", "execute")
+    __slots__ = ("changes", "connection", "cursor", "execute")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
         self.execute = self.cursor.execute
+        self.changes = connection.total_changes
 
 
 class Pool:

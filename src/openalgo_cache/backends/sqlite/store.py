@@ -7,7 +7,7 @@ alone lets waiting writers sleep and try again, so that an unlucky one waits for
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -36,6 +36,10 @@ def _nothing() -> None:
     pass
 
 
+def _no_bound(cursor: apsw.Cursor, added: Collection[str]) -> None:
+    del cursor, added
+
+
 class Store:
     """A cache file, shared by every backend of this process that uses it.
 
@@ -49,6 +53,8 @@ class Store:
 
     Attributes:
         on_open: Called whenever the file was opened.
+        trim: Called when keys were added, with a cursor and these keys, before any other writer may go on; what it
+            changes counts as somebody else's commit.
         damages: How many times it was found damaged, and written anew by this process.
     """
 
@@ -79,6 +85,7 @@ class Store:
         self._entered = False
         self._inherited = False
         self.on_open: Callable[[], None] = _nothing
+        self.trim: Callable[[apsw.Cursor, Collection[str]], None] = _no_bound
         self.damages = 0
         forking.register(self)
 
@@ -95,36 +102,38 @@ class Store:
         """Do as :meth:`read` does, from within a write, as everybody else sees the file."""
         return self._read(work)
 
-    def write(self, work: Work[T], listener: TokenListener | None = None, trim: Work[None] | None = None) -> T:
+    def write(self, work: Work[T], listener: TokenListener | None = None, adding: Collection[str] = ()) -> T:
         """Run ``work`` in a transaction of its own, as the only writer, and return what it returns.
 
         Args:
-            work: Executes the statements; whatever it raises rolls them back.
+            work: Executes the statements; whatever it raises rolls them back. False means that nothing was done.
             listener: Told what this write alone did to the change token.
-            trim: Run afterwards, before any other writer; what it changes counts as somebody else's commit.
+            adding: The keys that may be new: then ``trim`` is called.
 
         Raises:
             BackendUnavailableError: The file cannot be opened or written.
         """
-        result: T = self._guarded(self._write, self._transact, work, listener, trim)
+        result: T = self._guarded(self._write, self._transact, (work, adding), listener)
         return result
 
-    def put(self, row: damage.Row, listener: TokenListener | None, trim: Work[None] | None) -> None:
+    def put(self, row: damage.Row, listener: TokenListener | None) -> None:
         """Store one row of a cache, as the only writer; a statement outside a transaction is one.
 
         Args:
             row: Key, expiry, time of creation, value.
             listener: As for :meth:`write`.
-            trim: Likewise; only run if the key is new.
 
         Raises:
             BackendUnavailableError: The file cannot be opened or written.
         """
-        self._guarded(self._write, self._insert, row, listener, trim)
+        try:
+            self._write(self._insert, row, listener)
+        except FAILURES as error:
+            self._again(error, self._write, self._insert, row, listener)
 
     def maintain(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run ``work`` on the writer's connection, as the only writer, outside a transaction."""
-        result: T = self._guarded(self._write, self._on_the_writer, work, None, None)
+        result: T = self._guarded(self._write, self._on_the_writer, work, None)
         return result
 
     def change_token(self) -> Sequence[int]:
@@ -158,17 +167,21 @@ class Store:
 
     def _guarded(self, attempt: Callable[..., T], *arguments: Any) -> T:
         try:
-            try:
-                return attempt(*arguments)
-            except FAILURES as error:
-                if not may_be_damage(error):
-                    raise
+            return attempt(*arguments)
+        except FAILURES as error:
+            return self._again(error, attempt, *arguments)
+
+    def _again(self, error: Exception, attempt: Callable[..., T], *arguments: Any) -> T:
+        """Mend the file and repeat what failed, if the file may be damaged; else raise our error for the failure."""
+        try:
+            if not may_be_damage(error):
+                raise error
             self._rebuild()
             return attempt(*arguments)
         except CacheError:  # ours already: BackendUnavailableError is an OSError, too
             raise
-        except FAILURES as error:
-            raise translated(error, self.path) from None
+        except FAILURES as failure:
+            raise translated(failure, self.path) from None
 
     def _read(self, work: Work[T]) -> T:
         if not self._ready:
@@ -183,39 +196,35 @@ class Store:
         self.pool.give(link)
         return result
 
-    def _write(self, change: Callable[[W], T], what: W, listener: TokenListener | None, trim: Work[None] | None) -> T:
+    def _write(self, change: Callable[[W], T], what: W, listener: TokenListener | None) -> T:
         with self._mutex:
             if not self._ready:
                 self._prepare()
             with self._file_lock:
                 index = self._index
                 if index is None or listener is None:
-                    result = change(what)
-                    if trim is not None and result is not False:
-                        trim(self._writing().cursor)
-                    return result
-                before, commits = index.token[0], index.commits()
+                    return change(what)
+                before, commits = index.token[0], index.commits[0]
                 result = change(what)
-                if trim is not None and result is not False:
-                    trim(self._writing().cursor)
                 after = index.token[0]
                 # Another program may write without our lock. The second copy of the header is written first: if it
                 # counts one commit only, then the token, read before it, is that of ours.
-                if index.commits() == (commits + 1) & 0xFFFFFFFF:
+                if index.commits[0] == (commits + 1) & 0xFFFFFFFF:
                     listener.advance(before, after)
                 return result
 
-    def _insert(self, row: damage.Row) -> bool:
-        """Return whether the key is new."""
+    def _insert(self, row: damage.Row) -> None:
         link = self._writer or self._writing()
-        changes = link.connection.total_changes()
+        changes = link.changes()
         link.execute(schema.PUT, row)
-        return link.connection.total_changes() - changes > 1  # the trigger counted it
+        if link.changes() - changes > 1:  # the trigger counted it, so the key is new
+            self.trim(link.cursor, row[:1])
 
     def _on_the_writer(self, work: Callable[[apsw.Connection], T]) -> T:
         return work(self._writing().connection)
 
-    def _transact(self, work: Work[T]) -> T:
+    def _transact(self, what: tuple[Work[T], Collection[str]]) -> T:
+        work, adding = what
         cursor = self._writing().cursor
         cursor.execute("BEGIN IMMEDIATE")
         try:
@@ -226,6 +235,8 @@ class Store:
                 with suppress(apsw.Error):
                     cursor.execute("ROLLBACK")
             raise
+        if adding and result is not False:
+            self.trim(cursor, adding)
         return result
 
     def _writing(self) -> Link:

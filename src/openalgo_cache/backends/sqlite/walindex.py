@@ -32,15 +32,19 @@ class WalIndex:
     Args:
         database: The database file, open in WAL mode in this process.
 
+    Attributes:
+        commits: Element 0 is the counter of the header's second copy.
+        token: Element 0 is the checksum of the first.
+
     Raises:
         OSError: It cannot be mapped here.
     """
 
-    __slots__ = ("_counters", "_descriptor", "_map", "token")
+    __slots__ = ("_descriptor", "_map", "commits", "token")
 
-    _counters: memoryview[int]
     _descriptor: int
     _map: mmap.mmap
+    commits: memoryview[int]
     token: memoryview[int]
 
     def __init__(self, database: Path) -> None:
@@ -52,18 +56,13 @@ class WalIndex:
             raise OSError("the WAL index is shorter than its header")
         self._map = mmap.mmap(self._descriptor, 2 * _HEADER, mmap.MAP_SHARED, mmap.PROT_READ)
         self.token = memoryview(self._map).cast("Q")[_CHECKSUM : _CHECKSUM + 1]
-        self._counters = memoryview(self._map).cast("I")
-
-    def commits(self) -> int:
-        """Return the counter of the header's second copy."""
-        return self._counters[_SECOND_COUNTER]
+        self.commits = memoryview(self._map).cast("I")[_SECOND_COUNTER : _SECOND_COUNTER + 1]
 
     def close(self) -> None:
         """Let go of the file; only :func:`leave` knows when."""
         os.close(self._descriptor)
-        self._counters.release()
         # The token may be in the hands of a reader for another moment; the map goes with its last user.
-        del self._map, self.token
+        del self._map, self.commits, self.token
 
 
 _kept_open: Final[list[int]] = []
