@@ -123,7 +123,7 @@ def test_where_it_is_asked_for_every_verb_raises(rig: Rig, store: ChaosBackend, 
     """``on_error="raise"``, and state: a failure is never taken for an answer."""
     cache = rig.cache(backend=store, **POLICIES[policy])
     cache.set_many({"key": 1, 1: 1})
-    cache._near.lose()  # so that a read has to ask the store
+    cache._near._empty()  # so that a read has to ask the store
     store.fail()
     with pytest.raises(BackendUnavailableError):
         VERBS[verb][0](cache)
@@ -288,7 +288,7 @@ def test_a_read_waits_for_a_store_that_is_down_only_once(rig: Rig, store: ChaosB
     """Each wait may be a timeout: after the first failure there is no other attempt."""
     cache = rig.cache(backend=store)
     cache.set("key", 1)
-    cache._near.lose()
+    cache._near._empty()
     store.fail()
     call, fallback = READS[verb]
     assert call(cache) == fallback

@@ -15,6 +15,7 @@ from openalgo_cache.testing import (
     CacheContract,
     ChangeTokenContract,
     ChaosBackend,
+    InvalidationContract,
     ScanContract,
     SharedContract,
 )
@@ -62,7 +63,8 @@ class TestChaos(TestMemory):
 
 def test_no_test_of_a_contract_hides_another() -> None:
     """A class that inherits several contracts has all of their tests."""
-    contracts = (BackendContract, CacheContract, ScanContract, BoundContract, ChangeTokenContract, SharedContract)
+    contracts: tuple[type, ...] = (BackendContract, CacheContract, ScanContract, BoundContract, SharedContract)
+    contracts += (ChangeTokenContract, InvalidationContract)
     names = [name for contract in contracts for name in dir(contract) if name.startswith("test_")]
     assert len(names) > 60
     assert len(names) == len(set(names))

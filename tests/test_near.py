@@ -1,4 +1,4 @@
-"""The near tier alone, against a model of a store that others write to."""
+"""The near tier that a change token dates, alone, against a model of a store that others write to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
+from openalgo_cache.coherence.dated import DatedTier
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.testing import FakeClock
 
@@ -29,9 +30,9 @@ def served(near: NearTier, key: str, now: float) -> Any:
     return entry.held if entry.load is None else entry.load(entry.held)
 
 
-def tier(words: Sequence[int], capacity: int = 3) -> NearTier:
+def tier(words: Sequence[int], capacity: int = 3) -> DatedTier:
     """Return a tier whose token is the first of ``words``."""
-    return NearTier(capacity, STALENESS, lambda: words)
+    return DatedTier(capacity, STALENESS, lambda: words)
 
 
 class Reader(NamedTuple):
@@ -67,7 +68,7 @@ class NearTierMachine(RuleBasedStateMachine):
         self.clock = FakeClock(1_000.0)
         self.store: dict[str, tuple[int, float]] = {}
         self.words = [0]
-        self.near = NearTier(3, STALENESS, lambda: self.words)
+        self.near = DatedTier(3, STALENESS, lambda: self.words)
         self.version = 0
         self.committing = False
         self.hits = 0
@@ -94,7 +95,7 @@ class NearTierMachine(RuleBasedStateMachine):
         """Offer what was found to the tier, whatever happened since."""
         if reader.found is not None and reader.found[1] > reader.began_at:
             value, expires_at = reader.found
-            self.near.fill(reader.key, value, None, reader.began_at, expires_at, reader.token)
+            self.near.fill(reader.key, (reader.key,), value, None, reader.began_at, expires_at, reader.token)
 
     @rule(key=st.sampled_from(KEYS))
     def read(self, key: str) -> None:
@@ -210,7 +211,7 @@ def test_the_model_reaches_hits() -> None:
 def test_an_entry_is_served_until_it_may_be_stale() -> None:
     """Its age is bounded, whatever token and expiry say."""
     near = tier([0])
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 100.0) == "value"
     assert served(near, "a", 100.0 + STALENESS - 0.001) == "value"
     assert served(near, "a", 100.0 + STALENESS) is NOTHING
@@ -219,7 +220,7 @@ def test_an_entry_is_served_until_it_may_be_stale() -> None:
 def test_an_entry_is_not_served_past_its_expiry() -> None:
     """Not even at that very moment."""
     near = tier([0])
-    near.fill("a", "value", None, 100.0, 101.0, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, 101.0, near.begin_fill())
     assert served(near, "a", 100.999) == "value"
     assert served(near, "a", 101.0) is NOTHING
 
@@ -227,14 +228,14 @@ def test_an_entry_is_not_served_past_its_expiry() -> None:
 def test_an_entry_of_the_future_is_not_served() -> None:
     """When the clock was set back, nobody knows how old an entry is."""
     near = tier([0])
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 99.0) is NOTHING
 
 
 def test_what_is_held_is_loaded_at_each_read() -> None:
     """The tier keeps what may lie in memory; the value is made of it anew."""
     near = tier([0])
-    near.fill("a", [1, 2], list, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), [1, 2], list, 100.0, math.inf, near.begin_fill())
     first, second = served(near, "a", 100.0), served(near, "a", 100.0)
     assert first == second == [1, 2]
     assert first is not second
@@ -246,14 +247,14 @@ def test_a_fill_under_a_write_is_refused() -> None:
     near = tier(words)
     token = near.begin_fill()
     near.begin_write(["a"])
-    near.fill("a", "old", None, 100.0, math.inf, token)
+    near.fill("a", ("a",), "old", None, 100.0, math.inf, token)
     assert served(near, "a", 100.0) is NOTHING
     words[0] = 1
     near.advance(0, 1)
     near.end_write(["a"])
-    near.fill("a", "old", None, 100.0, math.inf, token)
+    near.fill("a", ("a",), "old", None, 100.0, math.inf, token)
     assert served(near, "a", 100.0) is NOTHING
-    near.fill("b", "other", None, 100.0, math.inf, token)
+    near.fill("b", ("b",), "other", None, 100.0, math.inf, token)
     assert served(near, "b", 100.0) is NOTHING, "it may be as old"
 
 
@@ -263,23 +264,23 @@ def test_writes_of_one_key_may_overlap() -> None:
     near.begin_write(["a"])
     near.begin_write(["a", "b"])
     near.end_write(["a"])
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 100.0) is NOTHING
     near.end_write(["a", "b"])
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 100.0) == "value"
 
 
 def test_clearing_empties_the_tier_at_once() -> None:
     """And refuses every fill until it is done."""
     near = tier([0])
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     near.begin_write(None)
     assert served(near, "a", 100.0) is NOTHING
-    near.fill("b", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("b", ("b",), "value", None, 100.0, math.inf, near.begin_fill())
     assert len(near) == 0
     near.end_write(None)
-    near.fill("b", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("b", ("b",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "b", 100.0) == "value"
 
 
@@ -287,14 +288,14 @@ def test_a_lost_token_is_asked_for_again() -> None:
     """Until then nothing is served, and nothing that was read under the old one is taken."""
     old, new = [5], [5]
     places: list[Sequence[int]] = [new, old]
-    near = NearTier(3, STALENESS, places.pop)
+    near = DatedTier(3, STALENESS, places.pop)
     token = near.begin_fill()
-    near.fill("a", "value", None, 100.0, math.inf, token)
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, token)
     near.lose()
     assert served(near, "a", 100.0) is NOTHING
-    near.fill("a", "value", None, 100.0, math.inf, token)
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, token)
     assert served(near, "a", 100.0) is NOTHING
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 100.0) == "value"
     old[0] = 6
     assert served(near, "a", 100.0) == "value"
@@ -312,7 +313,7 @@ def test_a_token_that_cannot_be_found_is_an_error_once() -> None:
             raise answer
         return answer  # type: ignore[no-any-return]  # as above
 
-    near = NearTier(3, STALENESS, find)
+    near = DatedTier(3, STALENESS, find)
     with pytest.raises(OSError, match="no index"):
         near.begin_fill()
     assert near.begin_fill() == 0
@@ -327,7 +328,7 @@ def test_losing_the_token_does_not_wait_for_a_search_for_it() -> None:
         assert lost.wait(10), "lose() waits for the search, and the search, in a store, for whoever calls lose()"
         return [0]
 
-    near = NearTier(3, STALENESS, find)
+    near = DatedTier(3, STALENESS, find)
     reader = threading.Thread(target=near.begin_fill, daemon=True)
     reader.start()
     assert searching.wait(10)
@@ -356,10 +357,10 @@ def test_a_token_that_was_lost_while_it_was_searched_for_is_not_trusted() -> Non
             near.lose()
         return found.pop()
 
-    near = NearTier(3, STALENESS, find)
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near = DatedTier(3, STALENESS, find)
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 100.0) is NOTHING
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     assert served(near, "a", 100.0) == "value"
     new[0] = 8
     assert served(near, "a", 100.0) is NOTHING
@@ -368,7 +369,7 @@ def test_a_token_that_was_lost_while_it_was_searched_for_is_not_trusted() -> Non
 def test_no_tier_keeps_nothing() -> None:
     """Where there is none, every read goes to the store."""
     near = NoNearTier()
-    near.fill("a", "value", None, 100.0, math.inf, near.begin_fill())
+    near.fill("a", ("a",), "value", None, 100.0, math.inf, near.begin_fill())
     near.begin_write(["a"])
     near.end_write(["a"])
     assert served(near, "a", 100.0) is NOTHING

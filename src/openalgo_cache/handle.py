@@ -154,7 +154,7 @@ class Handle:
         stack = self._opened()
         stored = stack.keyspace.stored(key)
         try:
-            token = stack.near.begin_fill()
+            begun = stack.near.begin_fill()
             now = self._now()
             entry = stack.backend.get(stored)
         except BackendUnavailableError as error:
@@ -162,7 +162,7 @@ class Handle:
             return default
         if self._outage:
             self._recovered()
-        value = MISSING if entry is None else self._open(stack, key, stored, entry, token, now)
+        value = MISSING if entry is None else self._open(stack, key, stored, entry, begun, now)
         if value is MISSING:
             self._counters.misses += 1
             return default
@@ -170,17 +170,17 @@ class Handle:
         return value
 
     def _open(  # noqa: PLR0913  # what was looked for, what was found, and when
-        self, stack: Stack, key: Key, stored: str, entry: Entry, token: int | None, now: float
+        self, stack: Stack, key: Key, stored: str, entry: Entry, begun: int | None, now: float
     ) -> Any:
-        """Verify an entry and return its value, or MISSING; keep it near if it is dated by a token."""
+        """Verify an entry and return its value, or MISSING; keep it near if the read is a dated one."""
         try:
-            if token is None or type(key) is not str:
+            if begun is None or type(key) is not str:
                 value, expires_at, is_lease = stack.codec.decode(stored, entry.payload)
                 return value if not is_lease and _stands(entry, expires_at, now) else MISSING
             (value, expires_at, _), admitted = stack.codec.admit(stored, entry.payload)
             if admitted is None or not _stands(entry, expires_at, now):
                 return MISSING
-            stack.near.fill(key, admitted.held, admitted.load, now, expires_at, token)
+            stack.near.fill(key, (stored,), admitted.held, admitted.load, now, expires_at, begun)
             return value
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, entry.payload, error)
@@ -190,13 +190,13 @@ class Handle:
         stack = self._opened()
 
         def look() -> tuple[int | None, float, dict[str, Entry]]:
-            token = stack.near.begin_fill() if stack.near.keeps else None
-            return token, self._now(), stack.backend.get_many(missing)
+            begun = stack.near.begin_fill() if stack.near.keeps else None
+            return begun, self._now(), stack.backend.get_many(missing)
 
-        token, now, entries = self._swallowing((None, 0.0, {}), look)
+        begun, now, entries = self._swallowing((None, 0.0, {}), look)
         found = {}
         for stored, entry in entries.items():
-            value = self._open(stack, missing[stored], stored, entry, token, now)
+            value = self._open(stack, missing[stored], stored, entry, begun, now)
             if value is not MISSING:
                 found[missing[stored]] = value
         self._counters.hits += len(found)

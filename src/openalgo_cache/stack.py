@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openalgo_cache.backends import registry
-from openalgo_cache.backends.base import CacheBackend, Request, has_change_token
+from openalgo_cache.backends.base import CacheBackend, Request, SupportsInvalidation, has_change_token
 from openalgo_cache.catalogue import Durability, Policy, Sealing
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import AEAD, MAC
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.codec.sealing import RingSeal, Seal, Unsealed
+from openalgo_cache.coherence.dated import DatedTier
 from openalgo_cache.coherence.near import NearTier, NoNearTier
+from openalgo_cache.coherence.streamed import StreamedTier
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.keys import BlindedKeyspace, Keyspace
 from openalgo_cache.settings import Settings
@@ -96,14 +98,13 @@ def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keysp
 
 def _near_tier(policy: Policy, backend: CacheBackend, settings: Settings) -> NearTier:
     # With CACHE_METRICS_ENABLED every read is logged, so every read has to come down here.
-    if (
-        policy.durability is Durability.STATE
-        or not settings.cache_near_enabled
-        or settings.cache_metrics_enabled
-        or not has_change_token(backend)
-    ):
+    if policy.durability is Durability.STATE or not settings.cache_near_enabled or settings.cache_metrics_enabled:
         return NoNearTier()
-    capacity = min(policy.maxsize or _NEAR_MOST, _NEAR_MOST)
-    near = NearTier(capacity, settings.cache_near_max_staleness, lambda: backend.change_token)
-    backend.watch(near)
-    return near
+    capacity, max_staleness = min(policy.maxsize or _NEAR_MOST, _NEAR_MOST), settings.cache_near_max_staleness
+    if has_change_token(backend):
+        dated = DatedTier(capacity, max_staleness, lambda: backend.change_token)
+        backend.watch(dated)
+        return dated
+    if isinstance(backend, SupportsInvalidation):
+        return StreamedTier(capacity, max_staleness, backend.subscribe)
+    return NoNearTier()

@@ -162,3 +162,36 @@ class SupportsChangeToken(Protocol):
 def has_change_token(backend: CacheBackend) -> TypeGuard[SupportsChangeToken]:
     """Return whether a backend has a change token, without looking at it: looking may open the store."""
     return hasattr(backend, "watch")
+
+
+class InvalidationListener(Protocol):
+    """Somebody who trusts copies of entries until he hears that they changed."""
+
+    def drop(self, stored: Iterable[str]) -> None:
+        """Learn that what is under these stored keys changed, or went."""
+        ...
+
+    def drop_all(self) -> None:
+        """Learn that everything changed."""
+        ...
+
+    def suspend(self) -> None:
+        """Learn that changes may go unheard from now on."""
+        ...
+
+    def resume(self) -> None:
+        """Learn that no change goes unheard from now on; some may have before."""
+        ...
+
+
+@runtime_checkable
+class SupportsInvalidation(Protocol):
+    """A backend that tells which keys changed in its store, soon after, whoever changes them."""
+
+    def subscribe(self, listener: InvalidationListener) -> None:
+        """Tell ``listener`` of every change in this cache, and no other; begin with its ``resume``.
+
+        Called again whenever somebody reads while the listener is suspended, so this neither waits nor raises for a
+        store that is down, and to be subscribed already costs next to nothing. Closing the backend ends it.
+        """
+        ...

@@ -1,66 +1,69 @@
-"""The near tier: verified entries in this process, trusted only while the store's change token stands still.
+"""The near tier: verified entries in this process, trusted only while nobody can have changed them in the store.
 
 Reading is a peephole in ``Cache.get``: it looks at ``entries``, ``words`` and ``token`` directly, since a call for
-each would cost as much as the rest of the read. Everything that changes the tier is here, under one lock that is held
-over memory work only.
+each would cost as much as the rest of the read. Everything that changes the tier is in its methods, under one lock
+that is held over memory work only.
 
-An entry is stale in two ways only, and both are excluded:
-
-- Another process or handle wrote. Then the token moved, and nothing in the tier is served until it was emptied.
-- We wrote. Then the token moves too, and the tier may follow it without being emptied, if the move was ours alone.
-  While a write is under way its keys are refused: whoever read the old value just before cannot put it here. Whoever
-  read it before that and comes after holds the token of that time, and is refused for it.
+There are two kinds, by what a store can tell: one whose entries are dated by a change token (``dated.py``), and one
+that is told which keys changed (``streamed.py``). Either way an own write drops its keys before it begins, and while
+it is under way they are refused: whoever read the old value just before cannot put it here.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final
 
 from openalgo_cache.eviction import BoundedDict
 from openalgo_cache.locks import make_lock
 
-_LOST: Final = (-1,)
-"""Stands for a token that is not at hand: tokens are never negative, so it equals none that an entry was read under."""
+UNTRUSTED: Final = (-1,)
+"""What ``words`` is while nothing may be served: tokens are never negative, so it equals none of an entry."""
 
-_NEVER_READ: Final = -2
+NEVER_READ: Final = -2
+"""What ``token`` is while there is nothing to serve."""
 
 
 class NearEntry:
-    """A verified entry: ``load(held)`` is its value, or ``held`` itself is where ``load`` is None."""
+    """A verified entry: ``load(held)`` is its value, or ``held`` itself is where ``load`` is None.
 
-    __slots__ = ("filled_at", "held", "load", "seen", "until", "uses")
+    Attributes:
+        stored: The stored keys whose values went into it, its own first.
+    """
 
-    def __init__(self, held: Any, load: Callable[[Any], Any] | None, filled_at: float, until: float) -> None:
+    __slots__ = ("filled_at", "held", "load", "seen", "stored", "until", "uses")
+
+    def __init__(
+        self, held: Any, load: Callable[[Any], Any] | None, filled_at: float, until: float, stored: tuple[str, ...]
+    ) -> None:
         self.held = held
         self.load = load
         self.filled_at = filled_at
         self.until = until
+        self.stored = stored
         self.uses = 0
         self.seen = 0
 
 
-class NearTier:
+class NearTier(ABC):
     """Holds at most ``capacity`` entries of one cache, keyed by the caller's own keys.
 
     Args:
         capacity: The most entries to keep.
-        max_staleness: Seconds after which an entry is read from the store again whatever the token says.
-        find_token: Returns the words whose first element is the change token; asked at the start and after ``lose``.
+        max_staleness: Seconds after which an entry is read from the store again, whatever was or was not heard.
 
     Attributes:
         entries: The peephole's dict.
-        words: Element 0 is the token now.
-        token: The token that ``entries`` were read under.
+        words: Element 0 is compared with ``token``: entries may be served while they are the same.
+        token: See ``words``.
         keeps: Whether the tier keeps anything at all.
     """
 
     __slots__ = (
         "_bounded",
-        "_find_token",
         "_lock",
-        "_losses",
         "_max_staleness",
         "_retired_uses",
         "_writing",
@@ -71,56 +74,58 @@ class NearTier:
         "words",
     )
 
-    def __init__(self, capacity: int, max_staleness: float, find_token: Callable[[], Sequence[int]]) -> None:
+    def __init__(self, capacity: int, max_staleness: float) -> None:
         self._bounded: BoundedDict[NearEntry] = BoundedDict(capacity)
-        self._find_token = find_token
         self._lock = make_lock()
-        self._losses = 0
         self._max_staleness = max_staleness
         self._retired_uses = 0
         self._writing: dict[Hashable, int] = {}
         self._writing_all = 0
         self.entries = self._bounded.entries
         self.keeps = capacity > 0
-        self.words: Sequence[int] = _LOST
-        self.token: int = _NEVER_READ
+        self.words: Sequence[int] = UNTRUSTED
+        self.token: int = NEVER_READ
 
+    @abstractmethod
     def begin_fill(self) -> int:
-        """Return the token that an entry, read from now on, is dated by; empty the tier if it moved."""
-        if self.words is _LOST:
-            # Without the lock: the search takes the store's, under which the store calls advance() and lose().
-            losses, words = self._losses, self._find_token()
-            with self._lock:
-                if self._losses == losses:
-                    self.words = words
-        token = self.words[0]
-        if token != self.token:
-            with self._lock:
-                token = self.words[0]
-                if self.words is not _LOST:
-                    self._empty()
-                    self.token = token
-        return token
+        """Return what dates everything that is read from the store from now on; hand it to ``fill``."""
+
+    @abstractmethod
+    def _may_keep(self, key: str, entry: NearEntry, begun: int) -> bool:
+        """Return, under the lock, whether no change was heard of that an entry read since ``begun`` may lack."""
 
     def fill(  # noqa: PLR0913  # what an entry consists of
-        self, key: str, held: Any, load: Callable[[Any], Any] | None, now: float, expires_at: float, token: int
+        self,
+        key: str,
+        stored: tuple[str, ...],
+        held: Any,
+        load: Callable[[Any], Any] | None,
+        now: float,
+        expires_at: float,
+        begun: int,
     ) -> None:
-        """Keep an entry that was read after ``begin_fill`` returned ``token``, unless it may be out of date already.
+        """Keep an entry that was read after ``begin_fill`` returned ``begun``, unless it may be out of date already.
 
         Args:
             key: The caller's key.
+            stored: The stored keys that were read for it, all of them since ``begun``: its own, and then those of what
+                else it depends on. A change of any of them is a change of the entry.
             held: What may lie in memory.
             load: Makes the value of it; None if it is the value.
             now: Seconds since the epoch, read before the entry was.
             expires_at: Seconds since the epoch; infinity for never.
-            token: What ``begin_fill`` returned.
+            begun: What ``begin_fill`` returned.
         """
-        entry = NearEntry(held, load, now, min(expires_at, now + self._max_staleness))
+        entry = NearEntry(held, load, now, min(expires_at, now + self._max_staleness), stored)
         with self._lock:
-            if token == self.token and not self._writing_all and key not in self._writing:
-                if (replaced := self.entries.get(key)) is not None:  # by a reader who came at the same time
-                    self._retired_uses += replaced.uses
-                self._retire(gone for _, gone in self._bounded.add(key, entry))
+            if self._writing_all or key in self._writing or not self._may_keep(key, entry, begun):
+                return
+            if (replaced := self.entries.get(key)) is not None:  # by a reader who came at the same time, or in its age
+                self._forget(key, replaced)
+            for gone_key, gone in self._bounded.add(key, entry):
+                self._forget(gone_key, gone)
+            if self.entries.get(key) is entry:
+                self._remember(key, entry)
 
     def begin_write(self, keys: Iterable[Hashable] | None) -> None:
         """Drop ``keys`` (None: all) and refuse fills of them until ``end_write``."""
@@ -131,8 +136,7 @@ class NearTier:
                 return
             for key in keys:
                 self._writing[key] = self._writing.get(key, 0) + 1
-                if (entry := self._bounded.remove(key)) is not None:
-                    self._retired_uses += entry.uses
+                self._drop(key)
 
     def end_write(self, keys: Iterable[Hashable] | None) -> None:
         """Take fills of ``keys`` again."""
@@ -146,20 +150,6 @@ class NearTier:
                 else:
                     self._writing[key] = left
 
-    def advance(self, before: int, after: int) -> None:
-        """Follow the token over our own write (see TokenListener)."""
-        with self._lock:
-            if self.token == before:
-                self.token = after
-
-    def lose(self) -> None:
-        """Trust nothing until the token was found again (see TokenListener)."""
-        with self._lock:
-            self._losses += 1
-            self.words = _LOST
-            self._empty()
-            self.token = _NEVER_READ
-
     def hits(self) -> int:
         """Return how many reads the tier has answered."""
         with self._lock:
@@ -168,12 +158,21 @@ class NearTier:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def _drop(self, key: Hashable) -> None:
+        if (entry := self._bounded.remove(key)) is not None:
+            self._forget(key, entry)
+
     def _empty(self) -> None:
-        self._retire(self.entries.values())
+        self._retired_uses += sum(entry.uses for entry in self.entries.values())
         self._bounded.clear()
 
-    def _retire(self, gone: Iterable[NearEntry]) -> None:
-        self._retired_uses += sum(entry.uses for entry in gone)
+    def _remember(self, key: str, entry: NearEntry) -> None:  # noqa: B027  # some tiers have nothing to note
+        """Take note of an entry that came."""
+
+    def _forget(self, key: Hashable, entry: NearEntry) -> None:
+        """Take note of an entry that left."""
+        del key
+        self._retired_uses += entry.uses
 
 
 class NoNearTier(NearTier):
@@ -182,7 +181,15 @@ class NoNearTier(NearTier):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(0, math.inf, lambda: _LOST)
+        super().__init__(0, math.inf)
+
+    def begin_fill(self) -> int:
+        """Have nothing to fill."""
+        return NEVER_READ
+
+    def _may_keep(self, key: str, entry: NearEntry, begun: int) -> bool:
+        del key, entry, begun
+        return False
 
     def begin_write(self, keys: Iterable[Hashable] | None) -> None:
         """Have nothing to drop."""

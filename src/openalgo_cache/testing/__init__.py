@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from openalgo_cache.testing.capabilities import ChangeTokenContract as ChangeTokenContract
     from openalgo_cache.testing.capabilities import ScanContract as ScanContract
     from openalgo_cache.testing.capabilities import SharedContract as SharedContract
+    from openalgo_cache.testing.invalidation import InvalidationContract as InvalidationContract
     from openalgo_cache.testing.rig import Contract as Contract
     from openalgo_cache.testing.rig import Rig as Rig
 
@@ -36,6 +37,7 @@ __all__ = [
     "ChaosBackend",
     "Contract",
     "FakeClock",
+    "InvalidationContract",
     "PatientClock",
     "Rig",
     "ScanContract",
@@ -48,13 +50,14 @@ _PLACE_OF: Final = {
     "CacheContract": "cache_contract",
     "ChangeTokenContract": "capabilities",
     "Contract": "rig",
+    "InvalidationContract": "invalidation",
     "Rig": "rig",
     "ScanContract": "capabilities",
     "SharedContract": "capabilities",
 }
 _WITH_ASSERTS: Final = {
     f"openalgo_cache.testing.{place}"
-    for place in ("backend_contract", "cache_times", "cache_values", "cache_verbs", "capabilities")
+    for place in ("backend_contract", "cache_times", "cache_values", "cache_verbs", "capabilities", "invalidation")
 }
 
 

@@ -9,9 +9,10 @@ from typing import Final
 
 import pytest
 
-from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan, has_change_token
+from openalgo_cache.backends.base import CacheBackend, Entry, SupportsInvalidation, SupportsScan, has_change_token
 from openalgo_cache.keys import escape
 from openalgo_cache.testing.capabilities import ChangeTokenContract, ScanContract
+from openalgo_cache.testing.invalidation import InvalidationContract
 from openalgo_cache.testing.rig import Contract, Rig
 
 _MILLISECOND: Final = 0.001
@@ -87,6 +88,7 @@ class BackendContract(Contract):
         """A backend with a capability inherits the contract of that capability, and no other does."""
         assert isinstance(backend, SupportsScan) == isinstance(self, ScanContract)
         assert has_change_token(backend) == isinstance(self, ChangeTokenContract)
+        assert isinstance(backend, SupportsInvalidation) == isinstance(self, InvalidationContract)
 
     # --- one key -----------------------------------------------------------------------------------------------------
 

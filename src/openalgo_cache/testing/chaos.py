@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 from openalgo_cache.backends.base import (
     CacheBackend,
     Entry,
+    InvalidationListener,
     Request,
+    SupportsInvalidation,
     SupportsScan,
     TokenListener,
     has_change_token,
@@ -24,7 +26,7 @@ _FOREVER: Final = -1
 class ChaosBackend(CacheBackend):
     """Hands every verb to ``inner``, or raises ``BackendUnavailableError`` where a failure was ordered.
 
-    It can list, and has a change token, if and only if ``inner`` does.
+    It can list, has a change token, or tells of changes, if and only if ``inner`` does.
 
     Args:
         inner: The backend that does the work.
@@ -43,6 +45,8 @@ class ChaosBackend(CacheBackend):
             extra.append(_Scanning)
         if has_change_token(inner):
             extra.append(_Watched)
+        if isinstance(inner, SupportsInvalidation):
+            extra.append(_Telling)
         made: ChaosBackend = super().__new__(type(cls.__name__, (*extra, cls), {}))
         return made
 
@@ -154,3 +158,13 @@ class _Watched:
     def watch(self, listener: TokenListener) -> None:
         """Let ``inner`` tell ``listener``."""
         self.inner.watch(listener)
+
+
+class _Telling:
+    """The capability of SupportsInvalidation."""
+
+    inner: Any
+
+    def subscribe(self, listener: InvalidationListener) -> None:
+        """Let ``inner`` tell ``listener``."""
+        self.inner.subscribe(listener)

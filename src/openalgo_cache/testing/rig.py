@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,16 @@ from openalgo_cache.testing import sealings
 from openalgo_cache.testing.clock import FakeClock, TurnableClock
 
 
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return True as soon as ``condition`` holds; False if it does not within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 def _always(stored: str, record: bytes) -> bool:
     del stored, record
     return True
@@ -30,9 +41,11 @@ class Contract:
 
     Attributes:
         lifetime: Seconds that an entry lives in tests that let it expire; short where the clock cannot be turned.
+        lag: Seconds within which a cache sees what another has written.
     """
 
     lifetime: ClassVar[float] = 60.0
+    lag: ClassVar[float] = 0.0
 
     def make_backend(self, request: Request) -> CacheBackend:
         """Return a backend for ``request``, as ``create`` does. The one method to write."""

@@ -13,6 +13,7 @@ from openalgo_cache.testing.backend_contract import BackendContract
 from openalgo_cache.testing.cache_contract import CacheContract
 from openalgo_cache.testing.capabilities import BoundContract, ChangeTokenContract, ScanContract, SharedContract
 from openalgo_cache.testing.clock import PatientClock
+from openalgo_cache.testing.invalidation import InvalidationContract
 from openalgo_cache.testing.rig import Contract
 
 TestBackend: type[Contract]
@@ -31,6 +32,7 @@ def suite(backend: type[CacheBackend], *, shared: bool, bounded: bool, own_clock
     contracts: list[type[Contract]] = [BackendContract, CacheContract]
     contracts += [ScanContract] if hasattr(backend, "scan") else []
     contracts += [ChangeTokenContract] if hasattr(backend, "watch") else []
+    contracts += [InvalidationContract] if hasattr(backend, "subscribe") else []
     contracts += [SharedContract] if shared else []
     contracts += [BoundContract] if bounded else []
     members: dict[str, Any] = {
