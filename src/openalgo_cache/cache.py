@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
+from openalgo_cache.backends.base import CacheBackend, SupportsScan
 from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
+from openalgo_cache.course import drive, drive_async
 from openalgo_cache.errors import CacheError, UnsupportedValueError
-from openalgo_cache.flight import course, fly, fly_async
+from openalgo_cache.flight import course
 from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
-from openalgo_cache.steps import Found, Keep, Put, Remove
+from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
+from openalgo_cache.tags import several
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Key)
@@ -79,7 +81,9 @@ class Cache(Handle):
             KeyError: There is no such entry.
         """
         now = self._now()
-        _, found = self._swallowing((None, None), self._look_up_value, key)
+        stack = self._opened()
+        seen: Seen = self._swallowing(NOTHING, self._look_up, stack, stack.keyspace.stored(key))
+        found = seen.value
         if found is None:
             raise KeyError(key)
         return None if found.expires_at is None else found.expires_at - now
@@ -128,18 +132,20 @@ class Cache(Handle):
                 "evictions": getattr(stack.backend, "evictions", 0),
                 "rejected": counters.rejected,
                 "errors": counters.errors,
+                "stale": counters.stale,
             }
         return stats
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT) -> None:
+    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
         """Store ``value`` under ``key``.
 
         Args:
             key: The key.
             value: Any supported value.
             ttl: Seconds, a timedelta, ``until(...)``, or None for never; left out, the cache's own lifetime.
+            tags: Names, such as ``("user:123",)``; ``clear(tag="user:123")`` ends every entry that carries one.
 
         Raises:
             UnsupportedValueError: The value would not come back equal and of the same type.
@@ -148,28 +154,35 @@ class Cache(Handle):
         stack, now = self._stack or self._opened(), self._now()
         expires = self._expiry(ttl, now)
         stored = stack.keyspace.stored(key)
-        entry = Entry(stack.codec.encode(stored, value, now, expires), expires)
-        self._change((key,), stack.backend.set, stored, entry)
+        if tags:
+            self._change((key,), self._set_tagged, stack, {stored: value}, expires, stack.tags.ids(tags))
+        else:
+            self._change((key,), stack.backend.set, stored, self._entry(stack, stored, value, now, expires))
         self._counters.sets += 1
 
-    def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT) -> None:
-        """Store all of ``items``, or none of them, with one lifetime (see :meth:`set`)."""
+    def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
+        """Store all of ``items``, or none of them, with one lifetime and the same tags (see :meth:`set`)."""
         stack, now = self._opened(), self._now()
         expires = self._expiry(ttl, now)
-        entries = {}
-        for key, value in items.items():
-            stored = stack.keyspace.stored(key)
-            entries[stored] = Entry(stack.codec.encode(stored, value, now, expires), expires)
-        self._change(items, stack.backend.set_many, entries)
-        self._counters.sets += len(entries)
+        values = {stack.keyspace.stored(key): value for key, value in items.items()}
+        if tags:
+            self._change(items, self._set_tagged, stack, values, expires, stack.tags.ids(tags))
+        else:
+            entries = {stored: self._entry(stack, stored, value, now, expires) for stored, value in values.items()}
+            self._change(items, stack.backend.set_many, entries)
+        self._counters.sets += len(values)
 
-    def add(self, key: Key, value: Any, ttl: Ttl = DEFAULT) -> bool:
-        """Store ``value`` unless an entry is under ``key``; return whether it was stored."""
-        now = self._now()
+    def add(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> bool:
+        """Store ``value`` unless an entry is under ``key``; return whether it was stored (see :meth:`set`)."""
+        stack, now = self._opened(), self._now()
         expires = self._expiry(ttl, now)
+        ids = stack.tags.ids(tags)
+        carried = self._swallowing(None, stack.tags.cover, ids, self._kept_until(expires)) if ids else ()
+        if carried is None:
+            return False
 
         def decide(found: Found | None) -> Keep | Put:
-            return Put(value, expires, result=True) if found is None else Keep(result=False)
+            return Put(value, expires, result=True, tags=carried) if found is None else Keep(result=False)
 
         return bool(self._exchange(key, decide, False))
 
@@ -179,7 +192,7 @@ class Cache(Handle):
         expires = self._expiry(ttl, now)
 
         def decide(found: Found | None) -> Keep | Put:
-            return Keep(result=False) if found is None else Put(found.value, expires, result=True)
+            return Keep(result=False) if found is None else Put(found.value, expires, result=True, tags=found.tags)
 
         return bool(self._exchange(key, decide, False))
 
@@ -201,7 +214,7 @@ class Cache(Handle):
             if type(found.value) is not int:
                 raise UnsupportedValueError(f"incr needs an int under the key, and finds {type(found.value).__name__}")
             total = found.value + n
-            return Put(total, found.expires_at, total)
+            return Put(total, found.expires_at, total, found.tags)
 
         return int(self._exchange(key, decide, n))
 
@@ -235,13 +248,22 @@ class Cache(Handle):
         self._counters.deletes += count
         return count
 
-    def clear(self) -> int:
-        """Remove every entry of this cache; return how many there were."""
-        count = self._change(None, self._opened().backend.clear, deletes=True) or 0
+    def clear(self, *, tag: str | None = None) -> int:
+        """Remove every entry of this cache; return how many there were.
+
+        Args:
+            tag: End only those that carry this tag. That costs the same however many they are, and nobody counts them:
+                the result is 1 if there may have been any, else 0.
+        """
+        stack = self._opened()
+        if tag is not None:
+            stored = [stack.tags.stored(one) for one in stack.tags.ids((tag,))]
+            return self._change(None, stack.backend.delete_many, stored, deletes=True) or 0
+        count = self._change(None, stack.backend.clear, deletes=True) or 0
         self._counters.deletes += count
         return count
 
-    def get_or_set(self, key: Key, load: Callable[[], T], ttl: Ttl = DEFAULT) -> T:
+    def get_or_set(self, key: Key, load: Callable[[], T], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> T:
         """Return the value under ``key``; if there is none, call ``load``, store what it returns, and return that.
 
         One loader runs at a time, across the threads and processes that share the store. A set, delete or clear of
@@ -250,29 +272,32 @@ class Cache(Handle):
 
         Args:
             key: The key.
-            load: Called without arguments; what it raises is raised to every caller that waits for it.
+            load: Called without arguments; what it raises is raised to every caller that waits for it, unless the
+                cache was opened with ``stale_for``, and the expired value is there to stand in.
             ttl: See :meth:`set`; the lifetime begins when the value was loaded.
+            tags: See :meth:`set`; if one is cleared while the value is loaded, the value is not kept.
         """
-        value = self.get(key, MISSING)
-        return value if value is not MISSING else fly(course(self, key, ttl), load)
+        value: T = self.get(key, MISSING)
+        return value if value is not MISSING else drive(course(self, key, ttl, tags), load)
 
-    async def _get_or_await(self, key: Key, load: Callable[[], Awaitable[T]], ttl: Ttl) -> T:
+    async def _get_or_await(self, key: Key, load: Callable[[], Awaitable[T]], ttl: Ttl, tags: Iterable[str]) -> T:
         value = self.get(key, MISSING)
-        return value if value is not MISSING else await fly_async(course(self, key, ttl), load)
+        return value if value is not MISSING else await drive_async(course(self, key, ttl, tags), load)
 
-    def cached(self, key: str | None = None, ttl: Ttl = DEFAULT) -> Wrap[Any]:
+    def cached(self, key: str | None = None, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> Wrap[Any]:
         """Make a decorator that keeps what a function returns, plain or async, as :meth:`get_or_set` does.
 
         Args:
-            key: A format string over the function's parameters, such as ``"{user_id}"``; left out, the function's
-            name and all
-                of its arguments.
+            key: A format string over the function's parameters, such as ``"{user_id}"``; left out, the function's name
+                and all of its arguments.
             ttl: See :meth:`set`.
+            tags: Likewise, as format strings: ``("user:{user_id}",)``.
         """
         return wrapper(
             key,
-            lambda made, load: self.get_or_set(made, load, ttl),
-            lambda made, load: self._get_or_await(made, load, ttl),
+            tuple(several(tags)),
+            lambda made, load, its_tags: self.get_or_set(made, load, ttl, tags=its_tags),
+            lambda made, load, its_tags: self._get_or_await(made, load, ttl, its_tags),
         )
 
     # --- the face of a dict: what code that used a TTLCache goes on using ---------------------------------------------

@@ -52,6 +52,7 @@ class Policy:
         durability: What may be lost.
         max_value_bytes: The largest serialised value.
         raises: Whether a failing store raises; otherwise a read is a miss and a write does nothing.
+        stale_for: Seconds past its expiry for which a value may stand in while its loader fails; None for none.
     """
 
     lifetime: Lifetime = None
@@ -62,6 +63,7 @@ class Policy:
     durability: Durability = Durability.CACHE
     max_value_bytes: int = MAX_VALUE_BYTES
     raises: bool = False
+    stale_for: float | None = None
 
     def describe(self) -> dict[str, object]:
         """Return the policy in words, for diagnostics and error messages."""

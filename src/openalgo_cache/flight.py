@@ -5,38 +5,33 @@ takes for a miss. What was loaded replaces exactly that lease. A set, a delete o
 away, and with it the right to store: a value that was revoked while it was loaded does not come back (Nishtala et
 al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1).
 
-The course of events is written once, as a generator that says when to wait and when to load; plain and async callers
-drive it.
+While a loader fails, an expired value may stand in for what it does not return, where the cache's policy allows it. It
+is stored again for a moment, so that not every caller tries the loader anew.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from openalgo_cache.backends.base import Entry
+from openalgo_cache.codec.envelope import Extras, TagsOfRecord
+from openalgo_cache.course import LOAD, Course, pauses
 from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.locks import make_lock
+from openalgo_cache.steps import NOTHING, Found, Seen
 
 if TYPE_CHECKING:
     from openalgo_cache.handle import Handle
     from openalgo_cache.keys import Key
     from openalgo_cache.sentinels import Ttl
-    from openalgo_cache.stack import Stack
 
 LEASE_SECONDS: Final = 30.0
 """How long others wait for a loader before one of them takes over."""
 
-_FIRST_PAUSE: Final = 0.000_5
-_LONGEST_PAUSE: Final = 0.02
-
-LOAD: Final = -1.0
-"""What a course yields when it is time to load; anything else is seconds to wait."""
-
-T = TypeVar("T")
-Course = Generator[float, Any, Any]
+RETRY_SECONDS: Final = 10.0
+"""How long an expired value stands in for one that could not be loaded, until the loader is tried again."""
 
 
 class Flight:
@@ -96,87 +91,75 @@ class Flights:
                     flight.cancelled = True
 
 
-def course(cache: Handle, key: Key, ttl: Ttl) -> Course:
+def course(cache: Handle, key: Key, ttl: Ttl, tags: Iterable[str] = ()) -> Course[Any]:
     """Yield what to do next until the value is there, and return it.
 
     Yields:
         Seconds to wait, or LOAD: then send the loaded value, or throw what the loader raised.
     """
-    stored = cache._opened().keyspace.stored(key)
+    stack = cache._opened()
+    stored, ids = stack.keyspace.stored(key), stack.tags.ids(tags)
     while True:
         flight, leads = cache._flights.board(stored)
         if leads:
-            return (yield from _lead(cache, key, stored, flight, ttl))
-        pause = _FIRST_PAUSE
-        while not flight.landed:
+            return (yield from _lead(cache, key, stored, flight, ttl, ids))
+        for pause in pauses():
+            if flight.landed:
+                break
             yield pause
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
         if flight.cancelled:
             continue
         if flight.error is not None:
             raise flight.error
         if flight.record is not None:
-            return cache._opened().codec.decode(stored, flight.record)[0]
+            stack = cache._opened()
+            value, _, terms = stack.codec.decode(stored, flight.record)
+            if terms is None or cache._swallowing(False, stack.tags.hold, terms.tags):
+                return value
 
 
-def fly(steps: Course, load: Callable[[], T]) -> T:
-    """Drive a course, waiting with ``time.sleep`` (which eventlet and gevent patch, so that greenlets make way)."""
-    try:
-        step = next(steps)
-        while True:
-            if step != LOAD:
-                time.sleep(step)
-                step = next(steps)
-                continue
-            try:
-                value = load()
-            except BaseException as error:  # noqa: BLE001  # passed on to the course, which raises it
-                step = steps.throw(error)
-            else:
-                step = steps.send(value)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # what load returned, here or elsewhere
+class _Ground(NamedTuple):
+    """What a leader found: a value, or nothing and the right to load one, if the store could give it.
+
+    Attributes:
+        seen: What was under the key.
+        lease: Our lease; None if somebody else loads, or the store fails.
+        tags: The generations of the tags that the value is to carry, from before it is loaded.
+    """
+
+    seen: Seen
+    lease: bytes | None = None
+    tags: TagsOfRecord = ()
 
 
-async def fly_async(steps: Course, load: Callable[[], Awaitable[T]]) -> T:
-    """Drive a course, awaiting."""
-    import asyncio  # noqa: PLC0415  # slow to import, and there already where this runs
-
-    try:
-        step = next(steps)
-        while True:
-            if step != LOAD:
-                await asyncio.sleep(step)
-                step = next(steps)
-                continue
-            try:
-                value = await load()
-            except BaseException as error:  # noqa: BLE001  # passed on to the course, which raises it
-                step = steps.throw(error)
-            else:
-                step = steps.send(value)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # what load returned, here or elsewhere
-
-
-def _lead(cache: Handle, key: Key, stored: str, flight: Flight, ttl: Ttl) -> Course:
-    stack = cache._opened()
+def _lead(  # noqa: PLR0913  # what a load consists of
+    cache: Handle, key: Key, stored: str, flight: Flight, ttl: Ttl, ids: tuple[bytes, ...]
+) -> Course[Any]:
     lease: bytes | None = None
     try:
-        pause = _FIRST_PAUSE
-        while True:
-            found, lease = _reserve(cache, stack, stored)
-            if found is not None:
-                return stack.codec.decode(stored, found)[0]
-            if lease is not None or cache._outage:
+        ground = _Ground(NOTHING)
+        for pause in pauses():
+            ground = _reserve(cache, stored, ttl, ids)
+            if ground.seen.value is not None:
+                return ground.seen.value.value
+            if ground.lease is not None or cache._outage:
                 break
             yield pause
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-        value = yield LOAD
+        lease = ground.lease
+        try:
+            value = yield LOAD
+        except Exception as error:
+            stand_in = _fall_back(cache, key, stored, flight, ground)
+            if stand_in is None:
+                raise
+            cache._served_stale(key, stored, error)
+            return stand_in.value
+        if cache._failing:
+            cache._failing.discard(stored)
         now = cache._now()
-        expires = cache._expiry(ttl, now)
-        flight.record = stack.codec.encode(stored, value, now, expires)
-        if lease is not None and not _settle(cache, key, stored, lease, Entry(flight.record, expires)):
+        entry = cache._entry(cache._opened(), stored, value, now, cache._expiry(ttl, now), ground.tags)
+        flight.record = entry.payload
+        if lease is not None and _settle(cache, key, stored, lease, entry) is False:
             flight.cancelled = True  # whoever came on board after that change must not get what was loaded before it
         return value
     except BaseException as error:
@@ -189,23 +172,47 @@ def _lead(cache: Handle, key: Key, stored: str, flight: Flight, ttl: Ttl) -> Cou
         cache._flights.land(stored, flight)
 
 
-def _reserve(cache: Handle, stack: Stack, stored: str) -> tuple[bytes | None, bytes | None]:
-    """Return (a value's record, None), (None, our lease), or (None, None) if somebody else loads or the store fails."""
-    now = cache._now()
-    lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
+def _reserve(cache: Handle, stored: str, ttl: Ttl, ids: tuple[bytes, ...]) -> _Ground:
+    """Look, and put a lease where nothing is."""
+    stack, now = cache._opened(), cache._now()
     try:
-        payload, read = cache._look_up(stack, stored)
-        if read is not None:
-            return (None, None) if read[2] else (payload, None)
-        reserved = stack.backend.compare_and_set(stored, payload, Entry(lease, now + LEASE_SECONDS))
+        seen = cache._look_up(stack, stored)
+        if seen.value is not None or seen.leased:
+            return _Ground(seen)
+        # The tags come first: if one of them is cleared while the value is loaded, the value is not to be served.
+        tags = stack.tags.cover(ids, cache._kept_until(cache._expiry(ttl, now))) if ids else ()
+        lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
+        reserved = stack.backend.compare_and_set(stored, seen.payload, Entry(lease, now + LEASE_SECONDS))
     except BackendUnavailableError as error:
         cache._failed(error)
-        return None, None
-    return None, lease if reserved else None
+        return _Ground(NOTHING)
+    return _Ground(seen, lease if reserved else None, tags)
 
 
-def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | None) -> bool:
-    """Replace our lease; return False if somebody has taken it away by a change of the key."""
+def _fall_back(cache: Handle, key: Key, stored: str, flight: Flight, ground: _Ground) -> Found | None:
+    """Store the expired value again for a while; return None if there is none, or it was revoked meanwhile."""
+    stack, now, stale = cache._opened(), cache._now(), ground.seen.stale
+    if cache.policy.stale_for is None or stale is None or ground.lease is None:
+        return None
+    if stale.stale_until is None or stale.stale_until <= now:
+        return None
+    if not cache._swallowing(False, stack.tags.hold, stale.tags):
+        return None
+    expires = min(now + RETRY_SECONDS, stale.stale_until)
+    extras = Extras(stale.stale_until, None, stale.tags)
+    entry = Entry(stack.codec.encode(stored, stale.value, now, expires, extras), stale.stale_until)
+    if not _settle(cache, key, stored, ground.lease, entry):
+        return None
+    flight.record = entry.payload
+    return stale
+
+
+def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | None) -> bool | None:
+    """Replace our lease.
+
+    Returns:
+        False if somebody has taken it away by a change of the key; None if the store fails, so that nobody knows.
+    """
     stack = cache._opened()
     near = stack.near
     near.begin_write((key,))
@@ -216,6 +223,6 @@ def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | Non
     except BackendUnavailableError as error:
         if new is not None:  # a lease that cannot be removed expires by itself
             cache._failed(error)
-        return True
+        return None
     finally:
         near.end_write((key,))

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 from openalgo_cache.backends.base import Entry, SupportsScan
 from openalgo_cache.catalogue import Durability, Policy, Sealing
 from openalgo_cache.clock import Clock
-from openalgo_cache.codec.codec import Read
+from openalgo_cache.codec.codec import Terms
+from openalgo_cache.codec.envelope import Extras, TagsOfRecord
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
@@ -25,13 +26,14 @@ from openalgo_cache.locks import make_lock, sleep
 from openalgo_cache.policy.metrics import Counters
 from openalgo_cache.sentinels import MISSING, Sentinel, Ttl
 from openalgo_cache.stack import Stack
-from openalgo_cache.steps import Found, Keep, Put, Remove
+from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
 
 _log = logging.getLogger("openalgo_cache")
 
 _CLOCK_SLACK: Final = 1.0
 """Seconds by which a store may round an expiry up."""
 _TRIES_WITHOUT_PAUSE: Final = 3
+_MOST_FAILING: Final = 1024
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Key)
@@ -53,6 +55,7 @@ class Handle:
         "__weakref__",
         "_build",
         "_counters",
+        "_failing",
         "_flights",
         "_lock",
         "_log_reads",
@@ -87,6 +90,7 @@ class Handle:
         self._flights = Flights()
         self._lock = make_lock()
         self._outage = False
+        self._failing: set[str] = set()
 
     def close(self) -> None:
         """Let go of the store. The cache opens again when it is used again."""
@@ -135,15 +139,19 @@ class Handle:
             self._recovered()
         if entry is not None:
             try:
-                value, expires_at, is_lease = stack.codec.decode(stored, entry.payload)
+                value, expires_at, terms = stack.codec.decode(stored, entry.payload)
                 # Where the store says the same, it has just looked at the clock.
-                if not is_lease and (expires_at == entry.expires_at or _stands(entry, expires_at, self._now())):
+                if (terms is None and expires_at == entry.expires_at) or _in_force(
+                    entry, expires_at, terms, self._now(), stack.tags.hold
+                ):
                     self._counters.hits += 1
                     if self._log_reads:
                         _log.debug("cache %s: hit", self.name)
                     return value
             except UnreadableRecordError as error:
                 self._unreadable(stack, stored, entry.payload, error)
+            except BackendUnavailableError as error:
+                self._failed(error)
         self._counters.misses += 1
         if self._log_reads:
             _log.debug("cache %s: miss", self.name)
@@ -162,7 +170,7 @@ class Handle:
             return default
         if self._outage:
             self._recovered()
-        value = MISSING if entry is None else self._open(stack, key, stored, entry, begun, now)
+        value = MISSING if entry is None else self._open(stack, key, stored, entry, begun, now, stack.tags.hold)
         if value is MISSING:
             self._counters.misses += 1
             return default
@@ -170,20 +178,30 @@ class Handle:
         return value
 
     def _open(  # noqa: PLR0913  # what was looked for, what was found, and when
-        self, stack: Stack, key: Key, stored: str, entry: Entry, begun: int | None, now: float
+        self,
+        stack: Stack,
+        key: Key,
+        stored: str,
+        entry: Entry,
+        begun: int | None,
+        now: float,
+        tags_hold: Callable[[TagsOfRecord], bool],
     ) -> Any:
         """Verify an entry and return its value, or MISSING; keep it near if the read is a dated one."""
         try:
             if begun is None or type(key) is not str:
-                value, expires_at, is_lease = stack.codec.decode(stored, entry.payload)
-                return value if not is_lease and _stands(entry, expires_at, now) else MISSING
-            (value, expires_at, _), admitted = stack.codec.admit(stored, entry.payload)
-            if admitted is None or not _stands(entry, expires_at, now):
+                value, expires_at, terms = stack.codec.decode(stored, entry.payload)
+                return value if _in_force(entry, expires_at, terms, now, tags_hold) else MISSING
+            (value, expires_at, terms), admitted = stack.codec.admit(stored, entry.payload)
+            if admitted is None or not _in_force(entry, expires_at, terms, now, tags_hold):
                 return MISSING
-            stack.near.fill(key, (stored,), admitted.held, admitted.load, now, expires_at, begun)
+            depends_on = (stored,) if terms is None else (stored, *stack.tags.stored_of(terms.tags))
+            stack.near.fill(key, depends_on, admitted.held, admitted.load, now, expires_at, begun)
             return value
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, entry.payload, error)
+        except BackendUnavailableError as error:
+            self._failed(error)
         return MISSING
 
     def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
@@ -194,9 +212,10 @@ class Handle:
             return begun, self._now(), stack.backend.get_many(missing)
 
         begun, now, entries = self._swallowing((None, 0.0, {}), look)
+        tags_hold = stack.tags.hold_each([entry.payload for entry in entries.values()])
         found = {}
         for stored, entry in entries.items():
-            value = self._open(stack, missing[stored], stored, entry, begun, now)
+            value = self._open(stack, missing[stored], stored, entry, begun, now, tags_hold)
             if value is not MISSING:
                 found[missing[stored]] = value
         self._counters.hits += len(found)
@@ -220,29 +239,32 @@ class Handle:
                 key = stack.keyspace.original(stored)
             except InvalidKeyError:  # nobody can ask for it: it was put there past us
                 continue
-            value = self._open(stack, key, stored, entry, None, self._now())
+            value = self._open(stack, key, stored, entry, None, self._now(), stack.tags.hold)
             if value is not MISSING:
                 yield key, value
 
-    def _look_up(self, stack: Stack, stored: str) -> tuple[bytes | None, Read | None]:
-        """Return the payload in the store and, if it is a value or a lease in force, what it holds."""
+    def _look_up(self, stack: Stack, stored: str) -> Seen:
+        """Return what is under a key; what is not in force is in the way of a write all the same."""
         entry = stack.backend.get(stored)
         if entry is None:
-            return None, None
+            return NOTHING
+        payload, now = entry.payload, self._now()
         try:
-            read = stack.codec.decode(stored, entry.payload)
-            if _stands(entry, read[1], self._now()):
-                return entry.payload, read
+            value, expires_at, terms = stack.codec.decode(stored, payload)
+            stands = _stands(entry, expires_at, terms, now)
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, None, error)
-        return entry.payload, None
-
-    def _look_up_value(self, key: Key) -> tuple[bytes | None, Found | None]:
-        stack = self._opened()
-        payload, read = self._look_up(stack, stack.keyspace.stored(key))
-        if read is None or read[2]:
-            return payload, None
-        return payload, Found(read[0], None if read[1] == math.inf else read[1])
+            return Seen(payload)
+        found = Found(value, None if expires_at == math.inf else expires_at)
+        if terms is not None:
+            if terms.is_lease:
+                return Seen(payload, leased=stands)
+            if not stack.tags.hold(terms.tags):
+                return Seen(payload)
+            found = found._replace(tags=terms.tags, stale_until=terms.stale_until)
+        if stands:
+            return Seen(payload, found)
+        return Seen(payload, stale=found if terms is not None and terms.stale_until > now else None)
 
     def _exchange(
         self, key: Key, decide: Callable[[Found | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False
@@ -252,15 +274,11 @@ class Handle:
         stored = stack.keyspace.stored(key)
         tries = 0
         while True:
-            payload, read = self._swallowing((None, None), self._look_up_value, key, deletes=deletes)
-            decision = decide(read)
-            if isinstance(decision, Keep) or (payload is None and isinstance(decision, Remove)):
+            seen: Seen = self._swallowing(NOTHING, self._look_up, stack, stored, deletes=deletes)
+            decision = decide(seen.value)
+            if isinstance(decision, Keep) or (seen.payload is None and isinstance(decision, Remove)):
                 return decision.result
-            new = None
-            if isinstance(decision, Put):
-                record = stack.codec.encode(stored, decision.value, self._now(), decision.expires_at)
-                new = Entry(record, decision.expires_at)
-            done = self._change((key,), stack.backend.compare_and_set, stored, payload, new, deletes=deletes)
+            done = self._change((key,), self._step, stack, stored, seen.payload, decision, deletes=deletes)
             if done is None:
                 return fallback
             if done:
@@ -268,6 +286,35 @@ class Handle:
             tries += 1
             if tries > _TRIES_WITHOUT_PAUSE:
                 sleep(random.random() * 0.0002 * min(tries, 16))  # noqa: S311  # only parts those who collide
+
+    def _step(self, stack: Stack, stored: str, expected: bytes | None, decision: Put | Remove) -> bool:
+        new = None
+        if isinstance(decision, Put):
+            new = self._entry(stack, stored, decision.value, self._now(), decision.expires_at, decision.tags)
+            if decision.tags:  # their records have to last as long; what was cleared meanwhile stays cleared
+                stack.tags.cover(tuple(tag for tag, _ in decision.tags), new.expires_at)
+        return stack.backend.compare_and_set(stored, expected, new)
+
+    def _entry(  # noqa: PLR0913  # what an entry consists of
+        self, stack: Stack, stored: str, value: Any, now: float, expires: float | None, tags: TagsOfRecord = ()
+    ) -> Entry:
+        """Return the entry of a value: sealed, and kept in the store for as long as it may be of use."""
+        kept_until = self._kept_until(expires)
+        if not tags and kept_until == expires:
+            return Entry(stack.codec.encode(stored, value, now, expires), expires)
+        extras = Extras(None if kept_until == expires else kept_until, None, tags)
+        return Entry(stack.codec.encode(stored, value, now, expires, extras), kept_until)
+
+    def _kept_until(self, expires: float | None) -> float | None:
+        """Return until when a value that expires then may stand in for one that cannot be loaded."""
+        stale_for = self.policy.stale_for
+        return expires if expires is None or stale_for is None else expires + stale_for
+
+    def _set_tagged(self, stack: Stack, values: dict[str, Any], expires: float | None, ids: tuple[bytes, ...]) -> None:
+        """Store values that carry tags; their generations are read before the values are sealed."""
+        tags, now = stack.tags.cover(ids, self._kept_until(expires)), self._now()
+        entries = {stored: self._entry(stack, stored, value, now, expires, tags) for stored, value in values.items()}
+        stack.backend.set_many(entries)
 
     def _change(
         self, keys: Iterable[Key] | None, write: Callable[..., T], *arguments: Any, deletes: bool = False
@@ -312,6 +359,16 @@ class Handle:
         if payload is not None and isinstance(error, ForgedRecordError):
             self._swallowing(None, stack.backend.compare_and_set, stored, payload, None)
 
+    def _served_stale(self, key: Key, stored: str, error: Exception) -> None:
+        """Note that an expired value stands in for one that could not be loaded; the error's words may be secret."""
+        self._counters.stale += 1
+        if stored not in self._failing:
+            if len(self._failing) >= _MOST_FAILING:
+                self._failing.clear()
+            self._failing.add(stored)
+            kind = type(error).__name__
+            _log.warning("cache %s: %s cannot be loaded (%s): it stays as it was", self.name, self.shown(key), kind)
+
     # --- failures of the store ---------------------------------------------------------------------------------------
 
     def _swallowing(self, fallback: Any, verb: Callable[..., Any], *arguments: Any, deletes: bool = False) -> Any:
@@ -340,10 +397,24 @@ class Handle:
         )
 
 
-def _stands(entry: Entry, sealed_expiry: float, now: float) -> bool:
+def _in_force(
+    entry: Entry,
+    expires_at: float,
+    terms: Terms | None,
+    now: float,
+    tags_hold: Callable[[TagsOfRecord], bool],
+) -> bool:
+    """Return whether a verified record is a value that may be served. Raise if the store claims more than is sealed."""
+    if not _stands(entry, expires_at, terms, now):
+        return False
+    return terms is None or (not terms.is_lease and tags_hold(terms.tags))
+
+
+def _stands(entry: Entry, sealed_expiry: float, terms: Terms | None, now: float) -> bool:
     """Return whether an entry has not expired by the word that is sealed in it. Raise if the store claims more."""
     if sealed_expiry > now:
         return True
-    if entry.expires_at is None or entry.expires_at > sealed_expiry + _CLOCK_SLACK:
+    kept_until = sealed_expiry if terms is None else terms.stale_until
+    if entry.expires_at is None or entry.expires_at > kept_until + _CLOCK_SLACK:
         raise ForgedRecordError("a record was kept beyond the expiry that is sealed in it")
     return False

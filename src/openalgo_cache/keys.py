@@ -19,6 +19,8 @@ key:
     tuple   ``!t`` parts, each     ``("a", 1)`` -> ``!t1:a3:!i1``
             with its length
     ======  =====================  ===========================
+
+A text that begins with ``!g`` is no caller's key: there lies the record of a tag (``tags.py``).
 """
 
 from __future__ import annotations
@@ -103,6 +105,10 @@ class Keyspace:
     def original(self, stored: str) -> Key:
         """Return the key whose stored form is ``stored``."""
         return parse(unescape(stored[len(self.prefix) :]))
+
+    def of_tag(self, tag: bytes) -> str:
+        """Return where the record of a tag lies, by the tag's id; no caller's key leads there."""
+        return f"{self.prefix}!g{tag.hex()}"
 
     def matching(self, prefix: str) -> str:
         """Return what the stored forms of all str keys that begin with ``prefix`` begin with."""

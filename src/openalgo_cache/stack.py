@@ -19,6 +19,7 @@ from openalgo_cache.coherence.streamed import StreamedTier
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.keys import BlindedKeyspace, Keyspace
 from openalgo_cache.settings import Settings
+from openalgo_cache.tags import Tags
 
 _NEAR_MOST = 4096
 """Entries; a larger cache keeps only its most used ones near."""
@@ -33,6 +34,7 @@ class Stack:
     codec: Codec
     backend: CacheBackend
     backend_name: str
+    tags: Tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,16 @@ def build_stack(
                 clock=ground.clock,
             )
         )
-    return Stack(keyspace, _near_tier(policy, backend, settings), codec, backend, backend_name)
+    is_sealed = policy.sealing is not Sealing.PLAIN
+    tags = Tags(
+        keyspace,
+        codec,
+        backend,
+        ground.clock,
+        lambda: ground.ring().subkey("tag", name.encode()) if is_sealed else b"",
+        strict=policy.durability is Durability.STATE,
+    )
+    return Stack(keyspace, _near_tier(policy, backend, settings), codec, backend, backend_name, tags)
 
 
 def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keyspace, Seal]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openalgo_cache.codec import compressors
-from openalgo_cache.codec.codec import Codec
+from openalgo_cache.codec.codec import Codec, Terms
 from openalgo_cache.codec.envelope import AEAD, MAC, MSGPACK, PLAIN
 from openalgo_cache.codec.sealing import RingSeal, Seal, Unsealed
 from openalgo_cache.codec.serializers import dumps
@@ -92,8 +92,8 @@ def test_what_is_admitted_to_memory_gives_the_value_again_and_again(seal: Seal, 
     """Every read of what lies in memory is equal to the value, and a container is the reader's own copy."""
     codec = Codec(seal)
     record = codec.encode(STORED, value, 0.0, 1e9)
-    (first, expires_at, is_lease), admitted = codec.admit(STORED, record)
-    assert (first, expires_at, is_lease) == (value, 1e9, False)
+    (first, expires_at, terms), admitted = codec.admit(STORED, record)
+    assert (first, expires_at, terms) == (value, 1e9, None)
     assert admitted is not None
     seen = [first]
     for _ in range(3):
@@ -120,9 +120,9 @@ def test_a_lease_is_no_value(seal: Seal) -> None:
     """A reader of a lease sees that somebody loads, gets no value, and keeps nothing."""
     codec = Codec(seal)
     record = codec.encode_lease(STORED, 0.0, 30.0)
-    assert tuple(codec.decode(STORED, record)) == (None, 30.0, True)
-    read, admitted = codec.admit(STORED, record)
-    assert (tuple(read), admitted) == ((None, 30.0, True), None)
+    lease = None, 30.0, Terms(is_lease=True, stale_until=30.0, tags=())
+    assert codec.decode(STORED, record) == lease
+    assert codec.admit(STORED, record) == (lease, None)
     assert codec.verifies(STORED, record)
 
 

@@ -17,7 +17,18 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from openalgo_cache.codec import compressors
-from openalgo_cache.codec.envelope import AEAD, HAS_EPOCH, HAS_TAGS, LEASE, MODE, MSGPACK, Head
+from openalgo_cache.codec.envelope import (
+    AEAD,
+    HAS_EPOCH,
+    LEASE,
+    MODE,
+    MSGPACK,
+    NO_EXTRAS,
+    Extras,
+    Head,
+    TagsOfRecord,
+    parse_extras,
+)
 from openalgo_cache.codec.sealing import RingSeal, Seal, Sealed
 from openalgo_cache.codec.serializers import (
     UNREADABLE,
@@ -40,9 +51,23 @@ _COPIES: Final[dict[type, Callable[[Any], Any]]] = {dict: dict.copy, list: list.
 Load = Callable[[Any], Any]
 
 
-Read = tuple[Any, float, bool]
+class Terms(NamedTuple):
+    """On what terms a record may be served, where there is more to it than its expiry.
+
+    Attributes:
+        is_lease: It has no value: its key is reserved for whoever loads one.
+        stale_until: Until when the value may stand in for one that cannot be loaded; the expiry itself for most.
+        tags: The generations that its tags must have.
+    """
+
+    is_lease: bool
+    stale_until: float
+    tags: TagsOfRecord
+
+
+Read = tuple[Any, float, Terms | None]
 """A verified record: its value, when it expires by the word that is sealed in it (seconds since the epoch, infinity for
-never), and whether it is a lease, which has no value.
+never), and its terms, or None in place of those that nearly all have: a value, served until its expiry.
 
 No named tuple: making one would cost every read as much as finding the key.
 """
@@ -73,7 +98,9 @@ class Codec:
         self._compress = compress
         self._max_value_bytes = max_value_bytes
 
-    def encode(self, stored: str, value: object, now: float, expires_at: float | None) -> bytes:
+    def encode(
+        self, stored: str, value: object, now: float, expires_at: float | None, extras: Extras = NO_EXTRAS
+    ) -> bytes:
         """Return the record of ``value`` under a stored key.
 
         Args:
@@ -81,6 +108,7 @@ class Codec:
             value: Any supported value.
             now: The present, seconds since the epoch.
             expires_at: Seconds since the epoch, or None for never.
+            extras: The optional fields.
 
         Raises:
             UnsupportedValueError: The value would not come back the same.
@@ -94,7 +122,7 @@ class Codec:
         compressor = compressors.NONE
         if self._compress:
             compressor, body = compressors.compress(body)
-        return self._seal.seal(stored, body, MSGPACK | compressor << 4, now, _finite(expires_at))
+        return self._seal.seal(stored, body, MSGPACK | compressor << 4, now, _finite(expires_at), extras)
 
     def encode_lease(self, stored: str, now: float, expires_at: float) -> bytes:
         """Return a record that reserves a key for a loader until ``expires_at``."""
@@ -107,12 +135,14 @@ class Codec:
             UnreadableRecordError: It cannot be verified or read; as ForgedRecordError if it names a key that we hold.
         """
         body, expires_at, head = self._open(stored, record)
+        terms = None
         if head is not None:
-            if head.flags & LEASE:
-                return None, expires_at, True
+            terms = _terms(record, head)
+            if terms is not None and terms.is_lease:
+                return None, expires_at, terms
             body = self._body(head, body)
         try:  # what ``loads`` does, without its call: this is the path of every read that is not near
-            return unpack(body, ext_hook=self._hook), expires_at, False
+            return unpack(body, ext_hook=self._hook), expires_at, terms
         except UNREADABLE:
             raise refused() from None
 
@@ -127,12 +157,14 @@ class Codec:
     def admit(self, stored: str, record: bytes) -> tuple[Read, Admitted | None]:
         """Do as :meth:`decode` does, and return what may lie in memory as well (nothing for a lease)."""
         body, expires_at, head = self._open(stored, record)
+        terms = None
         if head is not None:
-            if head.flags & LEASE:
-                return (None, expires_at, True), None
+            terms = _terms(record, head)
+            if terms is not None and terms.is_lease:
+                return (None, expires_at, terms), None
             body = self._body(head, body)
         try:
-            read = unpack(body, ext_hook=self._hook), expires_at, False
+            read = unpack(body, ext_hook=self._hook), expires_at, terms
         except UNREADABLE:
             raise refused() from None
         if record[MODE] == AEAD:
@@ -146,22 +178,30 @@ class Codec:
 
     def _body(self, head: Head, body: bytes) -> bytes:
         """Return a verified body as the serialiser wrote it."""
-        if head.flags & (HAS_EPOCH | HAS_TAGS):
-            raise UnreadableRecordError("a record depends on tags or an epoch, which this version does not check")
+        if head.flags & HAS_EPOCH:
+            raise UnreadableRecordError("a record depends on an epoch, which this version does not check")
         if head.codec & 0x0F != MSGPACK:
             raise UnreadableRecordError("a record uses a serialiser that this version does not know")
         return compressors.decompress(head.codec >> 4, body, self._max_value_bytes)
 
 
 def _admit_plain(read: Read, body: bytes) -> tuple[Read, Admitted]:
-    value, expires_at, is_lease = read
+    value, expires_at, terms = read
     kind = type(value)
     if kind in _IMMUTABLE:
         return read, Admitted(value, None)
     copy = _COPIES.get(kind)
     if copy is not None and {*map(type, value.values() if kind is dict else value)} <= _IMMUTABLE:
-        return (copy(value), expires_at, is_lease), Admitted(value, copy)
+        return (copy(value), expires_at, terms), Admitted(value, copy)
     return read, Admitted(body, loads)
+
+
+def _terms(record: bytes, head: Head) -> Terms | None:
+    """Return the terms of a verified record."""
+    if not head.flags:  # only its body is out of the ordinary
+        return None
+    stale_until, _, tags = parse_extras(record, head)
+    return Terms(bool(head.flags & LEASE), head.expires_at if stale_until is None else stale_until, tags)
 
 
 def _load_sealed(held: Sealed) -> Any:

@@ -86,18 +86,22 @@ class Head(NamedTuple):
     size: int
 
 
+TagsOfRecord = tuple[tuple[bytes, int], ...]
+"""(tag id of 16 bytes, generation) pairs, at most 255."""
+
+
 class Extras(NamedTuple):
     """The optional, authenticated fields.
 
     Attributes:
         stale_until: Until when the value may be served past its expiry, seconds since the epoch.
         epoch: The caller's own revision of what the value was made from, at most 255 bytes.
-        tags: (tag id of 16 bytes, generation) pairs, at most 255.
+        tags: The generation that each of its tags had.
     """
 
     stale_until: float | None = None
     epoch: bytes | None = None
-    tags: tuple[tuple[bytes, int], ...] = ()
+    tags: TagsOfRecord = ()
 
 
 NO_EXTRAS: Final = Extras()
@@ -173,7 +177,7 @@ def parse_extras(record: bytes, head: Head) -> Extras:
     at = _PLAIN_HEAD.size if head.mode == PLAIN else _SEALED_HEAD.size
     stale_until: float | None = None
     epoch: bytes | None = None
-    tags: tuple[tuple[bytes, int], ...] = ()
+    tags: TagsOfRecord = ()
     if head.flags & HAS_STALE_UNTIL:
         (stale_until,) = _DOUBLE.unpack_from(record, at)
         at += _DOUBLE.size
@@ -184,6 +188,14 @@ def parse_extras(record: bytes, head: Head) -> Extras:
         size = _TAG_ENTRY.size
         tags = tuple(_TAG_ENTRY.unpack_from(record, at + 1 + size * nth) for nth in range(record[at]))
     return Extras(stale_until, epoch, tags)
+
+
+def tags_of(record: bytes) -> TagsOfRecord:
+    """Return the tags that a record names, which need not have been verified; none if it cannot be read."""
+    try:
+        return parse_extras(record, parse_head(record)).tags
+    except UnreadableRecordError:
+        return ()
 
 
 def _end_of_extras(record: bytes, flags: int, at: int) -> int:

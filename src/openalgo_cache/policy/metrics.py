@@ -14,9 +14,10 @@ class Counters:
         deletes: Entries removed, by ``delete``, ``pop`` or ``clear``.
         rejected: Records that could not be verified or read.
         errors: Operations that the store failed.
+        stale: Times an expired value was served because its loader failed.
     """
 
-    __slots__ = ("deletes", "errors", "hits", "misses", "near_hits", "rejected", "sets")
+    __slots__ = ("deletes", "errors", "hits", "misses", "near_hits", "rejected", "sets", "stale")
 
     def __init__(self) -> None:
         self.hits = 0
@@ -26,3 +27,4 @@ class Counters:
         self.deletes = 0
         self.rejected = 0
         self.errors = 0
+        self.stale = 0

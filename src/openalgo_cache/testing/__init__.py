@@ -57,7 +57,15 @@ _PLACE_OF: Final = {
 }
 _WITH_ASSERTS: Final = {
     f"openalgo_cache.testing.{place}"
-    for place in ("backend_contract", "cache_times", "cache_values", "cache_verbs", "capabilities", "invalidation")
+    for place in (
+        "backend_contract",
+        "cache_tags",
+        "cache_times",
+        "cache_values",
+        "cache_verbs",
+        "capabilities",
+        "invalidation",
+    )
 }
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,6 +71,17 @@ class ScanContract(Contract):
         for prefix in ["a", "a*", "a?", "*", "[", "{", "5", "50%", "%", "!", "~", "a\\", "^", "M&M", "é", "nothing"]:
             assert sorted(cache.keys(prefix)) == sorted(text for text in texts if text.startswith(prefix)), prefix
             assert [key for key, _ in cache.items(prefix)] == list(cache.keys(prefix))
+
+    @OPEN
+    def test_a_cache_does_not_list_tags(self, rig: Rig, sealing: dict[str, Any]) -> None:
+        """Only the entries that carry them, until they are cleared."""
+        cache = rig.cache(**sealing)
+        cache.set("stays", 1, tags=("one", "two"))
+        cache.set_many({"goes": 2, "goes too": 3}, tags=("three",))
+        assert sorted(cache.keys()) == ["goes", "goes too", "stays"]
+        cache.clear(tag="three")
+        assert list(cache.items()) == [("stays", 1)]
+        assert list(cache) == list(cache.keys("st")) == ["stays"]
 
     @OPEN
     def test_a_cache_does_not_list_what_expired(self, rig: Rig, sealing: dict[str, Any]) -> None:
@@ -205,6 +217,30 @@ class SharedContract(Contract):
             assert [one.get("key"), one.get("key")] == ["before"] * 2  # so that it is near, if anything is
             change()
             assert eventually(lambda: looks[verb]() == expected, self.lag)  # noqa: B023  # called at once
+
+    def test_caches_see_each_others_tags(self, rig: Rig, sealing: dict[str, Any]) -> None:
+        """At once, whatever one of them keeps near; and what one stored, the other can end."""
+        one, other = rig.cache(**sealing), rig.cache(**sealing)
+        for turn in range(3):
+            one.set("key", turn, tags=("tag", "its own"))
+            other.set("another", turn, tags=("tag",))
+            assert [one.get("key"), one.get("key"), one.get("another"), other.get("key")] == [turn] * 4
+            other.clear(tag="tag")
+            assert [one.get("key"), one.get("another"), other.get("key")] == [None] * 3
+            assert one.get_many(["key", "another"]) == {}
+
+    def test_a_tag_that_another_cache_clears_while_a_value_is_loaded(self, rig: Rig) -> None:
+        """Cancels the load's right to store, as a delete by another cache does."""
+        one, other = rig.cache(), rig.cache()
+
+        def load_while(cancel: Callable[[], object]) -> str:
+            cancel()
+            return "revoked"
+
+        cancels: list[Callable[[], object]] = [lambda: other.clear(tag="tag"), lambda: other.delete("key"), other.clear]
+        for cancel in cancels:
+            assert one.get_or_set("key", partial(load_while, cancel), tags=("tag",)) == "revoked"
+            assert [one.get("key"), other.get("key")] == [None, None]
 
     def test_a_cache_finds_its_entries_again(self, rig: Rig, sealing: dict[str, Any]) -> None:
         """After it was closed, and in a handle that was made later."""
