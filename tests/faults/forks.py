@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+NOBODY: Final = 65_534
+"""An unprivileged user and group."""
+
 forks: Final = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
@@ -56,3 +59,11 @@ def open_files(folder: Path) -> list[str]:
         if target.is_relative_to(folder):
             found.append(target.name)
     return sorted(found)
+
+
+def become_nobody() -> None:
+    """Let this process, a forked child, be an ordinary user from now on, if it is root."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)

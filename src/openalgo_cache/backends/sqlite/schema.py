@@ -72,6 +72,8 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
         str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=16
     )
     try:
+        if connection.readonly("main"):  # it would stay so when the file may be written again
+            raise apsw.ReadOnlyError("the file may not be written")
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         mode = connection.pragma("journal_mode")
