@@ -108,7 +108,10 @@ def empty(path: Path, _: random.Random) -> None:
     os.truncate(path, 0)
 
 
-SUBTLE: Final[list[Harm]] = [flip_bits, garble, swap_pages]
+SUBTLE_IN_THE_LOG: Final[list[Harm]] = [harm_the_log(harm) for harm in (flip_bits, garble)]
+"""Noticed when the log is read anew, and not by those who have it open."""
+
+SUBTLE: Final[list[Harm]] = [flip_bits, garble, swap_pages, *SUBTLE_IN_THE_LOG]
 """May go unnoticed by SQLite: what is promised is that no wrong value comes of it."""
 
 GROSS: Final[list[Harm]] = [
@@ -121,7 +124,7 @@ GROSS: Final[list[Harm]] = [
 ]
 """Loses what is there."""
 
-OF_THE_LOG: Final[list[Harm]] = [harm_the_log(harm) for harm in (flip_bits, garble, clear_a_page, cut_off, empty)]
+OF_THE_LOG: Final[list[Harm]] = [harm_the_log(harm) for harm in (clear_a_page, cut_off, empty)]
 ALL: Final = [*SUBTLE, *GROSS, *OF_THE_LOG]
 
 
