@@ -65,11 +65,10 @@ class SQLiteBackend(CacheBackend):
         self._maxsize = maxsize
         self._now = clock
         self._backups = Backups(self.path, is_intact or _all_intact) if durable else None
-        restore = self._backups.restore if self._backups is not None else None
-        synchronous = "FULL" if durable else "NORMAL"
-        self._store = Store(self.path, synchronous=synchronous, wal=wal, restore=restore)
+        synchronous = ("FULL" if durable else "NORMAL") if wal else ("EXTRA" if durable else "FULL")
+        self._store = Store(self.path, synchronous=synchronous, wal=wal, backups=self._backups)
         bounded = maxsize is not None
-        self._recency = Recency(recency_file(self.path), clock) if bounded else None
+        self._recency = Recency(recency_file(self.path), clock, wal=wal) if bounded else None
         self._note: Callable[[str], object] = self._recency.note if self._recency is not None else len
         idle = self._store.pool.idle
         self._borrow, self._give_back = idle.pop, idle.append
@@ -255,7 +254,7 @@ class SQLiteBackend(CacheBackend):
             return key in added, live, max(created_at, read_at.get(key, 0.0))
 
         leaving_keys = [key for key, _, _ in sorted(candidates, key=staleness)[:leaving]]
-        with cursor.connection:
+        with schema.transaction(cursor.connection):
             cursor.executemany(schema.FORGET, [(key,) for key in leaving_keys])
         self.evictions += len(leaving_keys)
         self._recency.forget(leaving_keys)

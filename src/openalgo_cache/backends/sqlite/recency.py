@@ -40,6 +40,7 @@ class Recency:
     Args:
         path: The recency file.
         clock: Where the time comes from.
+        wal: Whether to keep a write-ahead log.
 
     Attributes:
         note: Notes a read of a key: the queue's own method, since every read calls it.
@@ -47,8 +48,8 @@ class Recency:
 
     __slots__ = ("_gone", "_noted", "_now", "_reads", "_store", "note")
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._store = Store(path, schema.RECENCY_SCHEMA, synchronous="OFF")
+    def __init__(self, path: Path, clock: Clock, *, wal: bool = True) -> None:
+        self._store = Store(path, schema.RECENCY_SCHEMA, synchronous="OFF", wal=wal)
         self._now = clock
         self._gone: set[str] = set()
         self._noted: dict[str, tuple[float, int]] = {}

@@ -9,6 +9,8 @@ or ``accessed_at``: each would cost every write more than it saves the purge, wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,16 +66,17 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
 
     Args:
         path: The file; it exists already, with its final mode.
-        synchronous: ``NORMAL`` or ``FULL``.
+        synchronous: ``OFF``, ``NORMAL``, ``FULL`` or ``EXTRA``.
         wal: Whether to keep a write-ahead log.
     """
     # Each connection is used by one thread at a time, so SQLite need not see to it with mutexes of its own.
     connection = apsw.Connection(
         str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=16
     )
+    if connection.readonly("main"):  # it would stay so when the file may be written again
+        connection.close()
+        raise apsw.ReadOnlyError("the file may not be written")
     try:
-        if connection.readonly("main"):  # it would stay so when the file may be written again
-            raise apsw.ReadOnlyError("the file may not be written")
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         mode = connection.pragma("journal_mode")
@@ -97,9 +100,26 @@ def ensure(connection: apsw.Connection, statements: tuple[str, ...]) -> None:
     """
     if connection.pragma("application_id") != APPLICATION_ID:
         raise apsw.NotADBError("a database of another program")
-    with connection:
+    with transaction(connection):
         for statement in statements:
             connection.execute(statement)
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Commit what is done within, or nothing of it.
+
+    Unlike apsw's own way it raises what went wrong, where SQLite itself has rolled back already, as for a full disk.
+    """
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with suppress(apsw.Error):
+                connection.execute("ROLLBACK")
+        raise
 
 
 def in_memory(statements: tuple[str, ...]) -> apsw.Connection:
@@ -122,5 +142,6 @@ def is_complete(connection: apsw.Connection, statements: tuple[str, ...]) -> boo
 
 def _mark(connection: apsw.Connection) -> None:
     connection.pragma("page_size", PAGE_SIZE)
-    connection.pragma("auto_vacuum", 2)  # incremental; has to be said before the first table
-    connection.pragma("application_id", APPLICATION_ID)
+    with transaction(connection):  # at once: a file with half of it would be taken for another program's
+        connection.pragma("auto_vacuum", 2)  # incremental; has to be said before the first table
+        connection.pragma("application_id", APPLICATION_ID)

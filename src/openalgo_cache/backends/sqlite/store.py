@@ -17,6 +17,7 @@ import apsw
 from openalgo_cache import files
 from openalgo_cache.backends.base import TokenListener
 from openalgo_cache.backends.sqlite import damage, forking, schema, walindex
+from openalgo_cache.backends.sqlite.backup import Backups
 from openalgo_cache.backends.sqlite.dataversion import DataVersion
 from openalgo_cache.backends.sqlite.errors import FAILURES, may_be_damage, translated
 from openalgo_cache.backends.sqlite.pool import Link, Pool
@@ -49,7 +50,7 @@ class Store:
         synchronous: ``NORMAL``; ``FULL`` where a write must be on the disk when it returns; ``OFF`` where it does not
             matter.
         wal: Whether to keep a write-ahead log.
-        restore: Chooses what a file holds that was damaged and is written anew; by default nothing.
+        backups: Where a damaged file comes back from; None if it is written anew with nothing in it.
 
     Attributes:
         on_open: Called whenever the file was opened.
@@ -65,14 +66,14 @@ class Store:
         *,
         synchronous: str = "NORMAL",
         wal: bool = True,
-        restore: damage.Restore | None = None,
+        backups: Backups | None = None,
     ) -> None:
         self.path = path
         self._database = Path(os.path.realpath(path))
         self._statements = statements
         self._synchronous = synchronous
         self._wal = wal
-        self._restore = restore
+        self._backups = backups
         self.pool = Pool(self._connect)
         self._mutex = QueueLock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
@@ -262,12 +263,18 @@ class Store:
             try:
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
-                if self._restore is not None and self.path.stat().st_size == 0:
+                if self._was_emptied():
                     raise apsw.NotADBError("the file was emptied") from None
             schema.ensure(self._writing().connection, self._statements)
         self._place = _place_of(self.path)
         self._ready = True
         self.on_open()
+
+    def _was_emptied(self) -> bool:
+        """Return whether an empty file held something once, and is not what is left of the attempt to make one."""
+        if self._backups is None or self.path.stat().st_size > 0:
+            return False
+        return damage.log_of(self.path).exists() or bool(self._backups.existing())
 
     def look_for_replacement(self) -> None:
         """Close the connections if another file, or none, is in the place of ours: others use that one."""
@@ -276,11 +283,12 @@ class Store:
 
     def _rebuild(self) -> None:
         """Set a damaged file aside and reset it in place."""
+        restore = self._backups.restore if self._backups is not None else None
         with self._mutex:
             self._close(_PATIENCE)
             try:
                 with self._file_lock:
-                    self.damages += damage.rebuild(self.path, self._statements, self._restore, wal=self._wal)
+                    self.damages += damage.rebuild(self.path, self._statements, restore, wal=self._wal)
             finally:
                 self.pool.reopen()
 
