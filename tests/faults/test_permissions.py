@@ -55,7 +55,7 @@ EXPECTED: Final = (
 def public(tmp_path: Path) -> Iterator[Path]:
     """A folder that an unprivileged user can come to and owns; pytest's own are closed to others."""
     if os.geteuid() != 0:
-        yield tmp_path
+        yield tmp_path / "public"
         return
     folder = Path(tempfile.mkdtemp(prefix="openalgo-cache-"))
     os.chown(folder, NOBODY, NOBODY)
@@ -317,7 +317,7 @@ def test_a_read_only_folder_at_the_first_start(tmp_path: Path, public: Path) -> 
     warm_up(tmp_path)
 
     def use() -> None:
-        (public / "db").mkdir(mode=0o700)
+        (public / "db").mkdir(mode=0o700, parents=True)
         (public / "db").chmod(0o500)
         with closing(manager(public)) as house:
             for name in OF_EACH_KIND:
