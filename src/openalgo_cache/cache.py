@@ -17,6 +17,7 @@ from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.flight import course
 from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
+from openalgo_cache.lost import DeleteLostError
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
 from openalgo_cache.tags import several
@@ -53,7 +54,12 @@ class Cache(Handle):
         if entry is not None and near.words[0] == near.token and entry.filled_at <= self._now() < entry.until:
             entry.uses += 1
             load = entry.load
-            return entry.held if load is None else load(entry.held)
+            if load is None:
+                return entry.held
+            try:
+                return load(entry.held)
+            except DeleteLostError:
+                entry.uses -= 1
         return self._read_near(key, default)
 
     def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
@@ -115,6 +121,7 @@ class Cache(Handle):
             "size": self.size(),
             "backend": stack.backend_name,
             "encrypted": self.policy.sealing is Sealing.ENCRYPTED,
+            "pending_deletes": stack.pending_deletes(),
         }
         if self._show_counts:
             counters = self._counters
@@ -228,7 +235,7 @@ class Cache(Handle):
         def decide(found: Found | None) -> Remove:
             return Remove(MISSING if found is None else found.value)  # what is no value, a lease, has to go, too
 
-        value = self._exchange(key, decide, MISSING, deletes=True)
+        value = self._exchange(key, decide, MISSING, is_delete=True)
         if value is not MISSING:
             self._counters.deletes += 1
             return value
@@ -244,7 +251,7 @@ class Cache(Handle):
         """Remove ``keys``; return how many were there."""
         stack, wanted = self._opened(), list(keys)
         stored = [stack.keyspace.stored(key) for key in wanted]
-        count = self._change(wanted, stack.backend.delete_many, stored, deletes=True) or 0
+        count = self._change(wanted, stack.backend.delete_many, stored, deletes=stored) or 0
         self._counters.deletes += count
         return count
 
@@ -258,8 +265,8 @@ class Cache(Handle):
         stack = self._opened()
         if tag is not None:
             stored = [stack.tags.stored(one) for one in stack.tags.ids((tag,))]
-            return self._change(None, stack.backend.delete_many, stored, deletes=True) or 0
-        count = self._change(None, stack.backend.clear, deletes=True) or 0
+            return self._change(None, stack.backend.delete_many, stored, deletes=stored) or 0
+        count = self._change(None, stack.backend.clear, deletes=None) or 0
         self._counters.deletes += count
         return count
 

@@ -217,6 +217,8 @@ def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | Non
     near = stack.near
     near.begin_write((key,))
     try:
+        if stack.lost is not None:
+            stack.lost.clear_the_way((stored,))
         stood = stack.backend.compare_and_set(stored, lease, new)
         cache._counters.sets += stood and new is not None
         return stood

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from openalgo_cache.backends.base import Entry, SupportsScan
@@ -18,11 +18,12 @@ from openalgo_cache.codec.codec import Terms
 from openalgo_cache.codec.envelope import Extras, TagsOfRecord
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.coherence.near import NearTier, NoNearTier
-from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
+from openalgo_cache.errors import BackendUnavailableError, CacheError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.expiry import expires_at
 from openalgo_cache.flight import Flights
 from openalgo_cache.keys import Key
 from openalgo_cache.locks import make_lock, sleep
+from openalgo_cache.lost import FAILURES, DeleteLostError
 from openalgo_cache.policy.metrics import Counters
 from openalgo_cache.sentinels import MISSING, Sentinel, Ttl
 from openalgo_cache.stack import Stack
@@ -130,8 +131,9 @@ class Handle:
             stored = stack.keyspace.known.get(key) or stack.keyspace.stored(key)  # type: ignore[arg-type]  # any key
         except TypeError:  # not hashable: the keyspace says so properly
             stored = stack.keyspace.stored(key)
+        lost = stack.lost
         try:
-            entry = stack.backend.get(stored)
+            entry = None if lost is not None and lost.withholds(stored) else stack.backend.get(stored)
         except BackendUnavailableError as error:
             self._failed(error)
             return default
@@ -161,16 +163,19 @@ class Handle:
         """Read from the store, and keep what was read near."""
         stack = self._opened()
         stored = stack.keyspace.stored(key)
+        generation = stack.generation()
         try:
             begun = stack.near.begin_fill()
             now = self._now()
-            entry = stack.backend.get(stored)
+            entry = None if stack.withholds(stored) else stack.backend.get(stored)
         except BackendUnavailableError as error:
             self._failed(error)
             return default
         if self._outage:
             self._recovered()
-        value = MISSING if entry is None else self._open(stack, key, stored, entry, begun, now, stack.tags.hold)
+        value = (
+            MISSING if entry is None else self._open(stack, key, stored, entry, begun, now, stack.tags.hold, generation)
+        )
         if value is MISSING:
             self._counters.misses += 1
             return default
@@ -186,6 +191,7 @@ class Handle:
         begun: int | None,
         now: float,
         tags_hold: Callable[[TagsOfRecord], bool],
+        generation: int = 0,
     ) -> Any:
         """Verify an entry and return its value, or MISSING; keep it near if the read is a dated one."""
         try:
@@ -196,7 +202,8 @@ class Handle:
             if admitted is None or not _in_force(entry, expires_at, terms, now, tags_hold):
                 return MISSING
             depends_on = (stored,) if terms is None else (stored, *stack.tags.stored_of(terms.tags))
-            stack.near.fill(key, depends_on, admitted.held, admitted.load, now, expires_at, begun)
+            load = admitted.load if stack.lost is None else stack.lost.guard(admitted.load, generation)
+            stack.near.fill(key, depends_on, admitted.held, load, now, expires_at, begun)
             return value
         except UnreadableRecordError as error:
             self._unreadable(stack, stored, entry.payload, error)
@@ -206,16 +213,18 @@ class Handle:
 
     def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
         stack = self._opened()
+        generation = stack.generation()
 
         def look() -> tuple[int | None, float, dict[str, Entry]]:
             begun = stack.near.begin_fill() if stack.near.keeps else None
-            return begun, self._now(), stack.backend.get_many(missing)
+            wanted = [stored for stored in missing if not stack.withholds(stored)]
+            return begun, self._now(), stack.backend.get_many(wanted)
 
         begun, now, entries = self._swallowing((None, 0.0, {}), look)
         tags_hold = stack.tags.hold_each([entry.payload for entry in entries.values()])
         found = {}
         for stored, entry in entries.items():
-            value = self._open(stack, missing[stored], stored, entry, begun, now, tags_hold)
+            value = self._open(stack, missing[stored], stored, entry, begun, now, tags_hold, generation)
             if value is not MISSING:
                 found[missing[stored]] = value
         self._counters.hits += len(found)
@@ -228,13 +237,19 @@ class Handle:
         entry = near.entries.get(key) if type(key) is str else None
         if entry is None or near.words[0] != near.token or not entry.filled_at <= self._now() < entry.until:
             return MISSING
+        try:
+            value = entry.held if entry.load is None else entry.load(entry.held)
+        except DeleteLostError:
+            return MISSING
         entry.uses += 1
-        return entry.held if entry.load is None else entry.load(entry.held)
+        return value
 
     def _items(self, stack: Stack, backend: SupportsScan, matching: str) -> Iterator[tuple[Key, Any]]:
         scanning = backend.scan(matching)
         while (found := self._swallowing(None, next, scanning, None)) is not None:
             stored, entry = found
+            if stack.withholds(stored):
+                continue
             try:
                 key = stack.keyspace.original(stored)
             except InvalidKeyError:  # nobody can ask for it: it was put there past us
@@ -245,6 +260,8 @@ class Handle:
 
     def _look_up(self, stack: Stack, stored: str) -> Seen:
         """Return what is under a key; what is not in force is in the way of a write all the same."""
+        if stack.lost is not None:
+            stack.lost.clear_the_way((stored,))
         entry = stack.backend.get(stored)
         if entry is None:
             return NOTHING
@@ -267,11 +284,12 @@ class Handle:
         return Seen(payload, stale=found if terms is not None and terms.stale_until > now else None)
 
     def _exchange(
-        self, key: Key, decide: Callable[[Found | None], Keep | Put | Remove], fallback: Any, *, deletes: bool = False
+        self, key: Key, decide: Callable[[Found | None], Keep | Put | Remove], fallback: Any, *, is_delete: bool = False
     ) -> Any:
         """Take one atomic step on ``key``: look, decide, and act if nobody came between; else look again."""
         stack = self._opened()
         stored = stack.keyspace.stored(key)
+        deletes = (stored,) if is_delete else ()
         tries = 0
         while True:
             seen: Seen = self._swallowing(NOTHING, self._look_up, stack, stored, deletes=deletes)
@@ -317,9 +335,15 @@ class Handle:
         stack.backend.set_many(entries)
 
     def _change(
-        self, keys: Iterable[Key] | None, write: Callable[..., T], *arguments: Any, deletes: bool = False
+        self, keys: Iterable[Key] | None, write: Callable[..., T], *arguments: Any, deletes: Collection[str] | None = ()
     ) -> T | None:
         """Call ``write``, which changes ``keys`` (None: all), while nobody can keep what it makes out of date.
+
+        Args:
+            keys: The callers' keys.
+            write: Does it.
+            *arguments: For ``write``.
+            deletes: The stored keys that it deletes; None for all.
 
         Returns:
             What ``write`` returns, or None if the store failed and the cache does not raise.
@@ -330,9 +354,11 @@ class Handle:
         if near.keeps:
             near.begin_write(keys)
         try:
+            if stack.lost is not None:
+                stack.lost.clear_the_way(None if keys is None else [stack.keyspace.stored(key) for key in keys])
             result = write(*arguments)
-        except BackendUnavailableError as error:
-            self._failed(error, must_raise=deletes and self.policy.sealing is Sealing.ENCRYPTED)
+        except FAILURES as error:
+            self._failed(error, deletes=deletes)
             return None
         finally:
             if near.keeps:
@@ -371,20 +397,32 @@ class Handle:
 
     # --- failures of the store ---------------------------------------------------------------------------------------
 
-    def _swallowing(self, fallback: Any, verb: Callable[..., Any], *arguments: Any, deletes: bool = False) -> Any:
+    def _swallowing(
+        self, fallback: Any, verb: Callable[..., Any], *arguments: Any, deletes: Collection[str] | None = ()
+    ) -> Any:
         """Call ``verb``; if the store fails and the policy allows it, return ``fallback``."""
         try:
             result = verb(*arguments)
-        except BackendUnavailableError as error:
-            self._failed(error, must_raise=deletes and self.policy.sealing is Sealing.ENCRYPTED)
+        except FAILURES as error:
+            self._failed(error, deletes=deletes)
             return fallback
         if self._outage:
             self._recovered()
         return result
 
-    def _failed(self, error: BackendUnavailableError, *, must_raise: bool = False) -> None:
+    def _failed(self, error: CacheError, *, deletes: Collection[str] | None = ()) -> None:
+        """Count a failure, and raise it where it must not be swallowed.
+
+        Args:
+            error: What the store raised.
+            deletes: The stored keys that it should have deleted (None: all). A secret that was revoked must not look
+                deleted, and is not served until it is.
+        """
         self._counters.errors += 1
-        if self.policy.raises or must_raise:
+        if deletes != () and self.policy.sealing is Sealing.ENCRYPTED:
+            lost = self._opened().lost
+            raise error if lost is None else type(error)(f"{error}; {lost.note(deletes, self._now())}") from None
+        if self.policy.raises or not isinstance(error, BackendUnavailableError):
             raise error
         if not self._outage:
             self._outage = True

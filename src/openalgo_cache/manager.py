@@ -191,7 +191,7 @@ class CacheManager:
 
     def ground(self, *, ephemeral: bool = False) -> Ground:
         """Return what the caches of this manager stand on."""
-        return Ground(self.settings, self._clock, lambda: self.ring(ephemeral=ephemeral))
+        return Ground(self.settings, self._clock, lambda: self.ring(ephemeral=ephemeral), journals=not ephemeral)
 
     def _make(self, name: str, given: dict[str, object]) -> Cache:
         unknown = sorted(set(given) - set(Options.__annotations__))

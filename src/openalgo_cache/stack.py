@@ -17,7 +17,9 @@ from openalgo_cache.coherence.dated import DatedTier
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.coherence.streamed import StreamedTier
 from openalgo_cache.errors import ConfigurationError
+from openalgo_cache.journal import Journal
 from openalgo_cache.keys import BlindedKeyspace, Keyspace
+from openalgo_cache.lost import LostDeletes
 from openalgo_cache.settings import Settings
 from openalgo_cache.tags import Tags
 
@@ -35,15 +37,37 @@ class Stack:
     backend: CacheBackend
     backend_name: str
     tags: Tags
+    lost: LostDeletes | None
+
+    def generation(self) -> int:
+        """Return what changes whenever a delete is lost, or a lost one carried out."""
+        return 0 if self.lost is None else self.lost.journal.words[0]
+
+    def pending_deletes(self) -> int:
+        """Return how many lost deletes are still to be carried out."""
+        return 0 if self.lost is None else self.lost.pending()
+
+    def withholds(self, stored: str) -> bool:
+        """Return whether a key must not be served, since a delete of it was lost."""
+        return self.lost is not None and self.lost.withholds(stored)
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all caches of a manager stand on: settings, clock, and where the key ring comes from."""
+    """What all caches of a manager stand on.
+
+    Attributes:
+        settings: The settings.
+        clock: Where the time comes from.
+        ring: Where the key ring comes from.
+        journals: Whether deletes that an encrypted cache loses are noted in the cache folder. A store that does not
+            outlive its process needs none.
+    """
 
     settings: Settings
     clock: Clock
     ring: Callable[[], KeyRing]
+    journals: bool = False
 
 
 def build_stack(
@@ -76,6 +100,13 @@ def build_stack(
                 clock=ground.clock,
             )
         )
+    near = _near_tier(policy, backend, settings)
+    is_only_copy = policy.durability is Durability.STATE
+    lost = None
+    if policy.sealing is Sealing.ENCRYPTED and ground.journals:
+        path = settings.cache_file(name, ".deletes")
+        journal = Journal(path, ground.ring(), keyspace.prefix, collapses=not is_only_copy)
+        lost = LostDeletes(name, journal, backend, near, codec, keeps_newer=is_only_copy)
     is_sealed = policy.sealing is not Sealing.PLAIN
     tags = Tags(
         keyspace,
@@ -83,9 +114,10 @@ def build_stack(
         backend,
         ground.clock,
         lambda: ground.ring().subkey("tag", name.encode()) if is_sealed else b"",
-        strict=policy.durability is Durability.STATE,
+        lost,
+        strict=is_only_copy,
     )
-    return Stack(keyspace, _near_tier(policy, backend, settings), codec, backend, backend_name, tags)
+    return Stack(keyspace, near, codec, backend, backend_name, tags, lost)
 
 
 def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keyspace, Seal]:

@@ -21,6 +21,7 @@ from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import TagsOfRecord, tags_of
 from openalgo_cache.errors import InvalidKeyError, UnreadableRecordError
 from openalgo_cache.keys import Keyspace, text
+from openalgo_cache.lost import LostDeletes
 
 MOST_TAGS: Final = 255
 """Of one entry: the record format counts them in a byte."""
@@ -55,10 +56,11 @@ class Tags:
         backend: The store.
         clock: Where the time comes from.
         secret: Returns what the tags' names are hashed with; the store never gets them.
+        lost: The lost deletes, among which may be the records of tags; None where none are noted.
         strict: Whether an unreadable record raises; otherwise its tag counts as cleared.
     """
 
-    __slots__ = ("_backend", "_codec", "_hash", "_keyspace", "_now", "_secret", "_strict")
+    __slots__ = ("_backend", "_codec", "_hash", "_keyspace", "_lost", "_now", "_secret", "_strict")
 
     def __init__(  # noqa: PLR0913  # what the tags of a cache stand on
         self,
@@ -67,6 +69,7 @@ class Tags:
         backend: CacheBackend,
         clock: Clock,
         secret: Callable[[], bytes],
+        lost: LostDeletes | None = None,
         *,
         strict: bool,
     ) -> None:
@@ -75,6 +78,7 @@ class Tags:
         self._backend = backend
         self._now = clock
         self._secret = secret
+        self._lost = lost
         self._strict = strict
         self._hash: hashlib.blake2b | None = None
 
@@ -121,6 +125,8 @@ class Tags:
             ids: The tags' ids.
             until: When the entry that is to carry them expires, seconds since the epoch; None for never.
         """
+        if self._lost is not None:
+            self._lost.clear_the_way([self.stored(tag) for tag in ids])
         found = self._read(ids)
         return tuple((tag, self._covered(tag, found.get(tag, _NONE), until)) for tag in ids)
 
@@ -140,6 +146,8 @@ class Tags:
 
     def _read(self, ids: Iterable[bytes]) -> dict[bytes, _Generation]:
         wanted = {self.stored(tag): tag for tag in ids}
+        if self._lost is not None:
+            wanted = {stored: tag for stored, tag in wanted.items() if not self._lost.withholds(stored)}
         entries = self._backend.get_many(wanted)
         return {wanted[stored]: self._open(stored, entry) for stored, entry in entries.items()}
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import typer
 
 from openalgo_cache import selection
-from openalgo_cache.backends.base import Request, SupportsScan
-from openalgo_cache.backends.sqlite import SQLiteBackend
+from openalgo_cache.backends.base import SupportsScan
 from openalgo_cache.catalogue import Durability, Sealing, catalogue, policy_of
 from openalgo_cache.cli.output import printable
 from openalgo_cache.clock import system_clock
@@ -103,17 +102,7 @@ class Session:
 
     def cache_file(self, name: str) -> Path:
         """Return the SQLite file of a cache, which need not be there."""
-        request = Request(
-            cache=name,
-            namespace=self.settings.cache_namespace,
-            prefix="",
-            maxsize=None,
-            durable=False,
-            is_intact=lambda _stored, _record: True,
-            settings=self.settings,
-            clock=self.now,
-        )
-        return SQLiteBackend.create(request).path
+        return self.settings.cache_file(name, ".db")
 
     def caches_on_disk(self) -> list[str]:
         """Return the names of the caches that have a SQLite file in this namespace, sorted."""

@@ -299,6 +299,13 @@ class Settings:
         """The folder of the SQLite files, the key ring and the record of the chosen backend."""
         return self.sqlite_cache_path.parent
 
+    def cache_file(self, cache: str, ending: str) -> Path:
+        """Return the path of a file of one cache, such as ``db/cache_auth.db`` for the ending ``.db``."""
+        # Namespaces may have dots, which set the files beside a cache's own apart: backups, damaged copies, recency.
+        at = f"@{self.cache_namespace.replace('.', '%2E')}" if self.cache_namespace is not None else ""
+        base = self.sqlite_cache_path
+        return base.with_name(f"{base.name}_{cache}{at}{ending}")
+
     def server(self, name: ServerName) -> Server:
         """Return how to reach the server of ``redis`` or ``valkey``: URL, variables and fallbacks put together."""
         return resolve_server(self, name)

@@ -130,7 +130,7 @@ class Rig:
 
         def build() -> Stack:
             store = backend if backend is not None else self.backend(name, maxsize=chosen.maxsize)
-            ground = Ground(self.settings, self.clock, lambda: self.ring)
+            ground = Ground(self.settings, self.clock, lambda: self.ring, journals=True)
             return build_stack(name, chosen, type(store).__name__, ground, store)
 
         return Cache(name, chosen, build, self.clock)

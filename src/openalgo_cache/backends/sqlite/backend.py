@@ -84,11 +84,8 @@ class SQLiteBackend(CacheBackend):
     @classmethod
     def create(cls, request: Request) -> SQLiteBackend:  # noqa: D102  # see CacheBackend
         settings = request.settings
-        base = settings.sqlite_cache_path
-        # Namespaces may have dots, which set the files beside a cache's own apart: backups, damaged copies, recency.
-        at = f"@{request.namespace.replace('.', '%2E')}" if request.namespace is not None else ""
         return cls(
-            base.with_name(f"{base.name}_{request.cache}{at}.db"),
+            settings.cache_file(request.cache, ".db"),
             request.maxsize,
             durable=request.durable,
             is_intact=request.is_intact,
