@@ -96,10 +96,12 @@ def test_cache_backend_comes_first(world: World, settings: Settings, tmp_path: P
 
 def test_a_named_backend_that_is_not_there_is_an_error(world: World, tmp_path: Path) -> None:
     """It says so, names what there is and the fix, and chooses nothing else."""
-    with pytest.raises(ConfigurationError, match="this version has no Redis backend") as caught:
+    with pytest.raises(ConfigurationError, match="client library is not installed") as caught:
         choose_backend(Settings(cache_backend="redis"), tmp_path)
     assert "CACHE_BACKEND=redis" in str(caught.value)
-    assert "memory, sqlite" in str(caught.value)
+    assert "openalgo-cache[redis]" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="there are memory, sqlite"):
+        choose_backend(Settings(cache_backend="etcd"), tmp_path)
     assert not (tmp_path / RECORD_NAME).exists()
 
 
@@ -167,7 +169,8 @@ def test_a_server_whose_backend_is_missing_is_named_in_the_log(
     world.probe = ANSWERS
     with caplog.at_level(logging.INFO, logger="openalgo_cache"):
         found = choose_backend(settings, settings.cache_folder)
-    text = "Redis answers at localhost:6379, but this version has no Redis backend: using SQLite"
+    install = 'pip install "openalgo-cache[redis]"'
+    text = f"Redis answers at localhost:6379, but its client library is not installed ({install}): using SQLite"
     assert found == Choice("sqlite", text, "automatic")
     assert [record.getMessage() for record in caplog.records] == [f"Cache backend: sqlite ({text})"]
     assert recorded(settings.cache_folder) == "sqlite"
@@ -221,6 +224,16 @@ def test_the_process_settings_lead_to_a_backend(world: World, settings: Settings
         assert auto_detect_backend() == "sqlite"
         assert not is_redis_available()
     assert recorded(settings.cache_folder) == "sqlite"
+
+
+def test_sqlite_stands_in_for_a_configured_server_that_is_away(world: World, tmp_path: Path) -> None:
+    """Until the next start, so it is not recorded; and what must not be lost waits for the server."""
+    world.available |= {"redis"}
+    configured = Settings(redis_port=6380)
+    found = choose_backend(configured, tmp_path)
+    assert (found.backend, found.meant, found.source) == ("sqlite", "redis", "automatic")
+    world.probe = ANSWERS
+    assert choose_backend(configured, tmp_path).backend == recorded(tmp_path) == "redis"
 
 
 # The record

@@ -56,7 +56,13 @@ class UnreadableRecordError(CacheError):
 
 
 class BackendUnavailableError(CacheError, ConnectionError):
-    """The store behind a cache cannot be reached, is full, is locked for too long, or refuses to write."""
+    """The store behind a cache cannot be reached, is full, is locked for too long, or refuses to write.
+
+    Attributes:
+        reported: Whether the store has logged the outage that this belongs to, once for all its caches.
+    """
+
+    reported = False
 
 
 class BackendMisconfiguredError(CacheError):

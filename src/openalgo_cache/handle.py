@@ -424,7 +424,7 @@ class Handle:
             raise error if lost is None else type(error)(f"{error}; {lost.note(deletes, self._now())}") from None
         if self.policy.raises or not isinstance(error, BackendUnavailableError):
             raise error
-        if not self._outage:
+        if not self._outage and not error.reported:
             self._outage = True
             _log.warning("cache %s goes on without its store: %s", self.name, error)
 

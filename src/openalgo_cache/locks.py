@@ -34,6 +34,14 @@ sleep = _original("time", "sleep")
 _locks: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 
+def is_patched() -> bool:
+    """Return whether eventlet or gevent has replaced the sockets of this process."""
+    if (patcher := sys.modules.get("eventlet.patcher")) is not None and patcher.is_monkey_patched("socket"):
+        return True
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
 def make_lock() -> Any:
     """Return a lock that is free in a forked child, whoever held it in the parent."""
     lock = _allocate_lock()

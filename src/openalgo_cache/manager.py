@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import Durability, Sealing, policy_of, with_options
+from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of, with_options
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import FILE_NAME, KeyRing
 from openalgo_cache.errors import ConfigurationError, KeyRingError
@@ -206,7 +206,7 @@ class CacheManager:
             )
 
         def build() -> Stack:
-            backend = asked or ("memory" if policy.durability is Durability.LOCAL else self.choice().backend)
+            backend = asked or ("memory" if policy.durability is Durability.LOCAL else self._chosen(policy))
             if backend == "memory" and policy.durability is Durability.STATE and asked is None:
                 raise ConfigurationError(
                     f"the cache {name!r} is the only copy of what it holds; CACHE_BACKEND=memory forgets it at every "
@@ -229,6 +229,11 @@ class CacheManager:
             log_reads=self.settings.cache_metrics_enabled,
             show_counts=self.settings.cache_stats_enabled,
         )
+
+    def _chosen(self, policy: Policy) -> str:
+        """Return the backend of a cache that asks for none: SQLite may stand in for a server, but not for state."""
+        choice = self.choice()
+        return choice.meant or choice.backend if policy.durability is Durability.STATE else choice.backend
 
     def _symbol_view(self) -> SymbolView:
         from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick

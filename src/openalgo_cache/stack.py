@@ -85,7 +85,7 @@ def build_stack(
     settings = ground.settings
     if policy.durability is Durability.LOCAL:
         backend_name = "memory"
-    keyspace, seal = _keyspace_and_seal(name, policy, ground)
+    keyspace, seal = _keyspace_and_seal(name, policy, ground, backend_name)
     codec = Codec(seal, compress=policy.sealing is not Sealing.ENCRYPTED, max_value_bytes=policy.max_value_bytes)
     if backend is None:
         backend = registry.load(backend_name).create(
@@ -120,8 +120,10 @@ def build_stack(
     return Stack(keyspace, near, codec, backend, backend_name, tags, lost)
 
 
-def _keyspace_and_seal(name: str, policy: Policy, ground: Ground) -> tuple[Keyspace, Seal]:
+def _keyspace_and_seal(name: str, policy: Policy, ground: Ground, backend_name: str) -> tuple[Keyspace, Seal]:
     prefix, namespace = ground.settings.redis_key_prefix, ground.settings.cache_namespace
+    if backend_name == "valkey":
+        prefix = ground.settings.server("valkey").key_prefix
     seal: Seal = Unsealed()
     if policy.sealing is not Sealing.PLAIN:
         ring = ground.ring()

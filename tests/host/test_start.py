@@ -310,10 +310,11 @@ def test_a_database_that_is_none(start: Start, tmp_path: Path) -> None:
 
 
 def test_sessions_on_a_backend_that_is_not_there(start: Start) -> None:
-    """The start fails with the variable's name, rather than every page later."""
-    one = start(SESSION_TYPE="valkey")
+    """The start fails and names the variables, rather than every page later."""
+    one = start(SESSION_TYPE="valkey", VALKEY_PORT="1")
     assert one.end() == 1
-    assert "SESSION_TYPE=valkey" in one.logged[-1]
+    assert "Valkey at localhost:1" in one.logged[-1]
+    assert "VALKEY_PORT" in one.logged[-1]
 
 
 def test_two_first_starts_at_once(start: Start, contract: Path) -> None:

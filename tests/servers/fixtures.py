@@ -23,7 +23,10 @@ LOGIN: Final = Login(username="openalgo", password="pässword-of-the-tests")
 
 def users() -> tuple[str, ...]:
     """Return the access control list that docs/redis.md gives, with the password of the tests."""
-    return ("user openalgo on >" + LOGIN.password + " ~openalgo:* ~openalgo@* &* +@all",)
+    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("user ")]
+    assert lines
+    return tuple(line.replace("PASSWORD", LOGIN.password) for line in lines)
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,26 @@
-"""The name of the Redis backend, which this version does not contain.
-
-It can be imported, so that type checks and feature tests of applications work; making one says what to use instead.
-"""
+"""The Redis backend: redis-py below what Redis and Valkey have in common."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import ClassVar, Final
 
-from openalgo_cache.backends.base import CacheBackend, Request
-from openalgo_cache.errors import ConfigurationError
+from openalgo_cache.backends.resp.backend import RespBackend
+from openalgo_cache.backends.resp.driver import Driver
+from openalgo_cache.settings.server import ServerName
 
 try:
-    import redis as _redis  # noqa: F401  # asked for here, so that the missing extra is named at import
+    import redis
+    from redis.maint_notifications import MaintNotificationsConfig
 except ImportError:
     raise ImportError('RedisBackend needs redis-py: pip install "openalgo-cache[redis]"') from None
 
+DRIVER: Final = Driver(
+    redis, {"driver_info": None, "maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+)
 
-class RedisBackend(CacheBackend):
-    """Not in this version: raises ConfigurationError when it is made."""
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
-        """Raise ConfigurationError."""
-        raise ConfigurationError("this version has no Redis backend: use CACHE_BACKEND=sqlite")
+class RedisBackend(RespBackend):
+    """Keeps a cache on a Redis server, behind Sentinels, or in a Redis cluster; see RespBackend."""
 
-    @classmethod
-    def create(cls, request: Request) -> RedisBackend:
-        """Raise ConfigurationError."""
-        return cls(request)
+    driver: ClassVar[Driver] = DRIVER
+    name: ClassVar[ServerName] = "redis"

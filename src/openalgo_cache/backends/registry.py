@@ -7,6 +7,7 @@ CACHE_BACKEND and ``get_cache(backend=...)`` take.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Final
 
 from openalgo_cache.backends.base import CacheBackend
@@ -16,13 +17,20 @@ ENTRY_POINT_GROUP: Final = "openalgo_cache.backends"
 
 _BUILT_IN: Final = {
     "memory": "openalgo_cache.backends.memory:MemoryBackend",
+    "redis": "openalgo_cache.backends.redis:RedisBackend",
     "sqlite": "openalgo_cache.backends.sqlite:SQLiteBackend",
+    "valkey": "openalgo_cache.backends.valkey:ValkeyBackend",
 }
+
+
+_NEEDS: Final = {"redis": "redis", "valkey": "valkey"}
+"""Built-in backends that need an extra, and the package that it brings."""
 
 
 def available() -> frozenset[str]:
     """Return the names of the backends that can be used."""
-    return frozenset(_BUILT_IN) | frozenset(_registered())
+    known = frozenset(_BUILT_IN) | frozenset(_registered())
+    return known - {name for name, package in _NEEDS.items() if find_spec(package) is None}
 
 
 def load(name: str) -> type[CacheBackend]:
@@ -33,9 +41,7 @@ def load(name: str) -> type[CacheBackend]:
     """
     place = _BUILT_IN.get(name) or _registered().get(name)
     if place is None:
-        raise ConfigurationError(
-            f"there is no backend {name!r} in this version: use one of {', '.join(sorted(available()))}"
-        )
+        raise ConfigurationError(f"there is no backend {name!r} here: use one of {', '.join(sorted(available()))}")
     module, _, attribute = place.partition(":")
     found = getattr(import_module(module), attribute)
     if not (isinstance(found, type) and issubclass(found, CacheBackend)):

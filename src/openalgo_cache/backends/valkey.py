@@ -1,29 +1,23 @@
-"""The name of the Valkey backend, which this version does not contain.
-
-It can be imported, so that type checks and feature tests of applications work; making one says what to use instead.
-"""
+"""The Valkey backend: valkey-py below what Redis and Valkey have in common."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import ClassVar, Final
 
-from openalgo_cache.backends.base import CacheBackend, Request
-from openalgo_cache.errors import ConfigurationError
+from openalgo_cache.backends.resp.backend import RespBackend
+from openalgo_cache.backends.resp.driver import Driver
+from openalgo_cache.settings.server import ServerName
 
 try:
-    import valkey as _valkey  # noqa: F401  # asked for here, so that the missing extra is named at import
+    import valkey
 except ImportError:
     raise ImportError('ValkeyBackend needs valkey-py: pip install "openalgo-cache[valkey]"') from None
 
+DRIVER: Final = Driver(valkey, {"lib_name": None, "lib_version": None})
 
-class ValkeyBackend(CacheBackend):
-    """Not in this version: raises ConfigurationError when it is made."""
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
-        """Raise ConfigurationError."""
-        raise ConfigurationError("this version has no Valkey backend: use CACHE_BACKEND=sqlite")
+class ValkeyBackend(RespBackend):
+    """Keeps a cache on a Valkey server, behind Sentinels, or in a Valkey cluster; see RespBackend."""
 
-    @classmethod
-    def create(cls, request: Request) -> ValkeyBackend:
-        """Raise ConfigurationError."""
-        return cls(request)
+    driver: ClassVar[Driver] = DRIVER
+    name: ClassVar[ServerName] = "valkey"

@@ -234,8 +234,8 @@ def _backend_of(session_type: str) -> str:
     backend = "sqlite" if session_type == "filesystem" else session_type
     if backend not in registry.available():
         raise ConfigurationError(
-            f"SESSION_TYPE={session_type} asks for a backend that this version does not have. Set it to filesystem: "
-            "sessions are then kept in SQLite, beside the caches."
+            f"SESSION_TYPE={session_type} asks for a backend that is not installed: pip install "
+            f'"openalgo-cache[{session_type}]", or set it to filesystem: sessions are then kept in SQLite.'
         )
     return backend
 

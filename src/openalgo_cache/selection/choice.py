@@ -30,19 +30,27 @@ class Choice(NamedTuple):
         backend: Its name.
         why: The reason, for people.
         source: What decided: a variable, the record of an earlier choice, or what was found just now.
+        meant: The backend of a configured server that this one stands in for, since the server is away. What must not
+            be lost waits for that one.
     """
 
     backend: str
     why: str
     source: Source
+    meant: str | None = None
 
 
 class _Found(NamedTuple):
-    """What the automatic choice came to; ``doubtful`` if a configured server was passed over."""
+    """What the automatic choice came to; ``doubtful``, and not recorded, if a configured server was passed over."""
 
     backend: str
     why: str
     doubtful: bool = False
+    meant: str | None = None
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.backend, self.why, "automatic", self.meant)
 
 
 def choose_backend(settings: Settings, folder: Path) -> Choice:
@@ -69,7 +77,7 @@ def choose_backend(settings: Settings, folder: Path) -> Choice:
         return _logged(Choice(settings.cache_backend, f"CACHE_BACKEND in the {where} says so", "CACHE_BACKEND"))
     if settings.multi_instance_mode:
         backend = preferred_server(settings)
-        fix = "Set MULTI_INSTANCE_MODE=false, or use a version that has it"
+        fix = "Set MULTI_INSTANCE_MODE=false, or install it"
         _require(backend, "MULTI_INSTANCE_MODE", fix, needed=True)
         return _logged(Choice(backend, "several instances share the caches", "MULTI_INSTANCE_MODE"))
     if not settings.cache_auto_configure:
@@ -82,6 +90,8 @@ def choose_backend(settings: Settings, folder: Path) -> Choice:
     if recorded is not None:
         return _logged(_recorded(recorded, path))
     found = _find(settings)
+    if found.doubtful:
+        return _logged(found.choice, warn=True)
     try:
         agreed = record_first(folder, found.backend)
     except (OSError, DamagedRecordError) as error:
@@ -89,7 +99,7 @@ def choose_backend(settings: Settings, folder: Path) -> Choice:
         agreed = found.backend
     if agreed != found.backend:
         return _logged(_recorded(agreed, path))
-    return _logged(Choice(found.backend, found.why, "automatic"), warn=found.doubtful)
+    return _logged(found.choice)
 
 
 def auto_detect_backend() -> str:
@@ -134,13 +144,15 @@ def _find(settings: Settings) -> _Found:
     if probe.outcome is Outcome.ANSWERS:
         if server.name in available_backends():
             return _Found(server.name, f"{title} answers at {server.address}")
-        why = f"{title} answers at {server.address}, but this version has no {title} backend: using SQLite"
+        missing = f"its client library is not installed ({_extra(server.name)})"
+        why = f"{title} answers at {server.address}, but {missing}: using SQLite"
         return _Found("sqlite", why, doubtful=server.configured)
     if probe.outcome in {Outcome.ASKS_FOR_PASSWORD, Outcome.REFUSES}:
         return _Found("sqlite", f"{there} {probe.detail}; nobody configured it, so it is not ours")
     if probe.outcome is Outcome.ABSENT and not server.configured:
         return _Found("sqlite", f"no {title} answers at {server.address}")
-    return _Found("sqlite", f"{there} {probe.detail}", doubtful=server.configured)
+    meant = server.name if server.configured and server.name in available_backends() else None
+    return _Found("sqlite", f"{there} {probe.detail}: using SQLite until the next start", server.configured, meant)
 
 
 def _refuse_misconfigured(server: Server, probe: Probe) -> None:
@@ -164,7 +176,7 @@ def _choose_beside_damaged_record(settings: Settings, path: Path, error: Damaged
         error,
     )
     found = _find(settings)
-    return _logged(Choice(found.backend, found.why, "automatic"), warn=found.doubtful)
+    return _logged(found.choice, warn=found.doubtful)
 
 
 def _recorded(backend: str, path: Path) -> Choice:
@@ -180,10 +192,17 @@ def _require(backend: str, variable: str, fix: str, *, needed: bool = False) -> 
     available = available_backends()
     if backend in available:
         return
-    names = ", ".join(sorted(available))
     title = _TITLES.get(backend, backend)
-    problem = f"{'needs' if needed else 'asks for'} {title}, but this version has no {title} backend; it has {names}"
+    if backend in _TITLES:
+        there = f"its client library is not installed: {_extra(backend)}"
+    else:
+        there = f"there is no {title} backend here; there are {', '.join(sorted(available))}"
+    problem = f"{'needs' if needed else 'asks for'} {title}, but {there}"
     raise InvalidSettingsError([Finding(variable, "true" if needed else backend, problem, fix)])
+
+
+def _extra(backend: str) -> str:
+    return f'pip install "openalgo-cache[{backend}]"'
 
 
 def _logged(choice: Choice, *, warn: bool = False) -> Choice:

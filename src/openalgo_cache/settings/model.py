@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 _NO_EXPIRY = parsers.seconds_or_zero("no expiry")
 _NEVER = parsers.seconds_or_zero("never")
 _FLAG = parsers.FLAG
-_REDIS = "there is no Redis or Valkey backend"
-_SESSIONS = "sessions are kept in SQLite"
+_SESSIONS = "sessions are kept on the server of the caches"
 _AUDIT = "there is no audit log"
 
 
@@ -90,13 +89,17 @@ class Settings:
     )
     redis_host: str = variable("localhost", addresses.HOST, "The server's host.")
     redis_port: int = variable(6379, addresses.PORT, "The server's port.")
-    redis_db: int = variable(0, parsers.whole(0, 65535), "The number of the database.", not_yet=_REDIS)
+    redis_db: int = variable(0, parsers.whole(0, 65535), "The number of the database.")
     redis_username: str | None = variable(None, parsers.TEXT, "The user, where the server has an access control list.")
     redis_password: str | None = variable(None, parsers.PASSWORD, "The password.")
-    redis_pool_size: int = variable(10, parsers.whole(1, 1000), "Connections a process at most.", not_yet=_REDIS)
+    redis_pool_size: int = variable(
+        10, parsers.whole(1, 1000), "Connections a process at most; in a cluster, to each node."
+    )
     redis_timeout: float = variable(5, parsers.seconds(0.01, 300), "How long connecting may take at start.")
     redis_operation_timeout: float = variable(
-        0.25, parsers.seconds(0.01, 300), "How long one operation may take, retries included.", not_yet=_REDIS
+        0.25,
+        parsers.seconds(0.01, 300),
+        "How long one operation may take, retries included; of a bulk verb, each round trip.",
     )
     redis_tls: bool = variable(
         False, _FLAG, "Whether the connection is encrypted and the server's certificate checked."
@@ -107,7 +110,7 @@ class Settings:
     redis_tls_cert: Path | None = variable(None, parsers.PATH, "Our certificate, where the server asks for one.")
     redis_tls_key: Path | None = variable(None, parsers.PATH, "The private key of our certificate.")
     redis_key_prefix: str = variable("openalgo", parsers.LABEL, "What every stored key begins with, on any backend.")
-    redis_cluster: bool = variable(False, _FLAG, "Whether the server is a node of a cluster.", not_yet=_REDIS)
+    redis_cluster: bool = variable(False, _FLAG, "Whether the server is a node of a cluster.")
     redis_sentinels: Sentinels | None = variable(
         None, addresses.SENTINELS, "Sentinels that know the primary, in place of host and port."
     )
@@ -210,7 +213,7 @@ class Settings:
     session_type: str = variable(
         "filesystem",
         parsers.choice("filesystem", "redis", "valkey"),
-        "Where sessions are kept; filesystem is SQLite beside the caches, the only one in this version.",
+        "Where sessions are kept; filesystem is SQLite beside the caches.",
     )
     session_redis_url: ServerUrl | None = variable(
         None,

@@ -17,14 +17,6 @@ need: every line below says what holds anyway. docs/configuration.md explains ho
 
 Variables of the process win over this file. An empty variable counts as not set."""
 
-_NOTES = {
-    "Redis and Valkey": (
-        "This version has no Redis or Valkey backend. A server that answers at the first start is named in the log, "
-        "and SQLite is used; only what that look needs has an effect."
-    ),
-}
-"""What is to be said of a whole section."""
-
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 _COMMENTED_OUT = {"CACHE_BACKEND": "sqlite"}
@@ -36,7 +28,6 @@ def markdown() -> str:
     lines: list[str] = []
     for section, variables in _sections():
         lines += [f"### {section}", ""]
-        lines += [_NOTES[section], ""] if section in _NOTES else []
         lines += ["| Variable | Default | Accepts | What it does |", "|---|---|---|---|"]
         lines += [_row(variable) for variable in variables]
         lines.append("")
@@ -48,7 +39,6 @@ def env_example() -> str:
     lines = _comment(_HEAD)
     for section, variables in _sections():
         lines += ["", "#" + "-" * (_WIDTH - 1), f"# {section}", "#" + "-" * (_WIDTH - 1)]
-        lines += ["", *_comment(_NOTES[section])] if section in _NOTES else []
         for variable in variables:
             lines += ["", *_comment(variable.help)]
             if not variable.twin:

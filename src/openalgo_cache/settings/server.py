@@ -61,7 +61,11 @@ class Server:
         if self.tls or self.unix_socket is not None:
             return []
         hosts = [host for host, _ in self.sentinels.addresses] if self.sentinels else [self.host]
-        return [host for host in hosts if not is_loopback(host) and host.lower() not in self.plaintext_hosts]
+        return [host for host in hosts if self.is_exposed(host)]
+
+    def is_exposed(self, host: str) -> bool:
+        """Return whether ``host`` is another machine to which an unencrypted connection is not allowed."""
+        return not self.tls and not is_loopback(host) and host.lower() not in self.plaintext_hosts
 
 
 def preferred_server(settings: Settings) -> ServerName:
