@@ -133,25 +133,26 @@ class Handle:
             stored = stack.keyspace.stored(key)
         lost = stack.lost
         try:
-            entry = None if lost is not None and lost.withholds(stored) else stack.backend.get(stored)
+            found = None if lost is not None and lost.withholds(stored) else stack.backend.look(stored)
         except BackendUnavailableError as error:
             self._failed(error)
             return default
         if self._outage:
             self._recovered()
-        if entry is not None:
+        if found is not None:
+            payload, kept_until = found
             try:
-                value, expires_at, terms = stack.codec.decode(stored, entry.payload)
+                value, expires_at, terms = stack.codec.decode(stored, payload)
                 # Where the store says the same, it has just looked at the clock.
-                if (terms is None and expires_at == entry.expires_at) or _in_force(
-                    entry, expires_at, terms, self._now(), stack.tags.hold
+                if (terms is None and expires_at == kept_until) or _in_force(
+                    Entry(*found), expires_at, terms, self._now(), stack.tags.hold
                 ):
                     self._counters.hits += 1
                     if self._log_reads:
                         _log.debug("cache %s: hit", self.name)
                     return value
             except UnreadableRecordError as error:
-                self._unreadable(stack, stored, entry.payload, error)
+                self._unreadable(stack, stored, payload, error)
             except BackendUnavailableError as error:
                 self._failed(error)
         self._counters.misses += 1

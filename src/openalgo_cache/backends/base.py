@@ -97,6 +97,10 @@ class CacheBackend(ABC):
             Whether the payload was as expected and the step was taken.
         """
 
+    def look(self, key: str) -> tuple[bytes, float | None] | None:
+        """Do as :meth:`get` does, where a plain tuple will do: a fast store need not make an Entry of what it found."""
+        return self.get(key)
+
     def exists(self, key: str) -> bool:
         """Return whether a live entry is under ``key``."""
         return self.get(key) is not None

@@ -21,9 +21,6 @@ _WINDOW: Final = 4
 """Candidates looked at for each entry that has to leave: the least recent quarter of a stretch of keys goes."""
 
 
-_make = tuple.__new__  # a named tuple without the call of its own constructor, on the path of every read
-
-
 def _all_intact(stored: str, record: bytes) -> bool:
     del stored, record
     return True
@@ -95,6 +92,10 @@ class SQLiteBackend(CacheBackend):
         )
 
     def get(self, key: str) -> Entry | None:  # noqa: D102
+        found = self.look(key)
+        return None if found is None else Entry(*found)
+
+    def look(self, key: str) -> tuple[bytes, float | None] | None:  # noqa: D102
         # What Store.read does, without its calls: this is the path of every read that is not near.
         try:
             link = self._borrow()
@@ -110,7 +111,7 @@ class SQLiteBackend(CacheBackend):
         except (IndexError, TypeError, apsw.Error, UnicodeDecodeError):
             return self.get_many((key,)).get(key)
         self._note(key)
-        return _make(Entry, row)
+        return row  # type: ignore[no-any-return]  # value and expiry, as the schema has them
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Entry]:  # noqa: D102
         wanted = list(keys)
@@ -127,7 +128,7 @@ class SQLiteBackend(CacheBackend):
         found = {}
         for key, row in zip(wanted, rows, strict=True):
             if row is not None and (row[1] is None or row[1] > now):
-                found[key] = _make(Entry, row)
+                found[key] = Entry(*row)
                 self._note(key)
         return found
 
