@@ -23,6 +23,9 @@ from tests.stacks import manager
 SPAWN: Final[SpawnContext] = multiprocessing.get_context("spawn")
 """A process of its own: nothing is inherited."""
 
+LOCK_SECONDS: Final = 300.0
+"""Of a lock whose holder is killed."""
+
 PATIENCE: Final = 20.0
 """Seconds for what takes none on an idle machine."""
 
@@ -143,3 +146,20 @@ def load_and_die(folder: Path, loading: Event) -> None:
         return "never"
 
     manager(folder).get_cache("quotes").get_or_set("key", load)
+
+
+def count_under_a_lock(folder: Path, counted: str, rounds: int) -> None:
+    """Add to a file, one at a time; its content is a count and the last fence."""
+    cache, file = manager(folder).get_cache("quotes"), Path(counted)
+    for _ in range(rounds):
+        with cache.lock("name", ttl=PATIENCE) as fence:
+            count, last = map(int, file.read_text().split())
+            assert fence > last
+            file.write_text(f"{count + 1} {fence}")
+
+
+def hold_a_lock(folder: Path, held: Event) -> None:
+    """Take a lock and never give it back."""
+    with manager(folder).get_cache("quotes").lock("name", ttl=LOCK_SECONDS):
+        held.set()
+        time.sleep(PATIENCE)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from openalgo_cache.errors import InvalidKeyError as InvalidKeyError
     from openalgo_cache.errors import InvalidLifetimeError as InvalidLifetimeError
     from openalgo_cache.errors import KeyRingError as KeyRingError
+    from openalgo_cache.errors import LockLostError as LockLostError
+    from openalgo_cache.errors import LockTimeoutError as LockTimeoutError
     from openalgo_cache.errors import ReadOnlyCacheError as ReadOnlyCacheError
     from openalgo_cache.errors import SymbolImportError as SymbolImportError
     from openalgo_cache.errors import UnreadableRecordError as UnreadableRecordError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from openalgo_cache.errors import ValueTooLargeError as ValueTooLargeError
     from openalgo_cache.expiry import earliest as earliest
     from openalgo_cache.expiry import until as until
+    from openalgo_cache.lock import Lock as Lock
     from openalgo_cache.manager import CacheManager as CacheManager
     from openalgo_cache.manager import SecureCacheManager as SecureCacheManager
     from openalgo_cache.manager import get_cache as get_cache
@@ -57,6 +60,7 @@ _PLACES = {
     "cache": ("Cache",),
     "manager": ("CacheManager", "get_cache", "get_cache_backend", "get_cache_stats"),
     "sentinels": ("MISSING",),
+    "lock": ("Lock",),
     "expiry": ("earliest", "until"),
     "settings": ("Settings", "configure_cache_environment", "validate_cache_configuration"),
     "selection": ("auto_detect_backend", "is_redis_available"),
@@ -78,6 +82,8 @@ _PLACES = {
         "InvalidKeyError",
         "InvalidLifetimeError",
         "KeyRingError",
+        "LockLostError",
+        "LockTimeoutError",
         "ReadOnlyCacheError",
         "SymbolImportError",
         "UnreadableRecordError",

@@ -14,9 +14,11 @@ from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
 from openalgo_cache.course import drive, drive_async
 from openalgo_cache.errors import CacheError, UnsupportedValueError
+from openalgo_cache.expiry import Lifetime
 from openalgo_cache.flight import course
 from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
+from openalgo_cache.lock import Lock
 from openalgo_cache.lost import DeleteLostError
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
@@ -306,6 +308,25 @@ class Cache(Handle):
             lambda made, load, its_tags: self.get_or_set(made, load, ttl, tags=its_tags),
             lambda made, load, its_tags: self._get_or_await(made, load, ttl, its_tags),
         )
+
+    # --- working together ---------------------------------------------------------------------------------------------
+
+    def lock(self, name: Key, ttl: Lifetime = 10, timeout: float | None = None) -> Lock:
+        """Return a lock that one ``with`` block at a time can hold, among all that share the store.
+
+        ``with cache.lock("rebuild") as fence:`` gives a number that rises each time the lock is taken. Locks keep
+        cached work from being done twice; what must never be done twice needs a fence in its own database.
+
+        Args:
+            name: The lock's name; names of locks and keys of entries don't meet.
+            ttl: Seconds, or a timedelta, after which the lock is free again whatever its holder does; a holder that
+                needs longer calls ``extend``.
+            timeout: Seconds to wait for it; None for as long as it takes.
+
+        Raises:
+            InvalidLifetimeError: ``ttl`` is no possible time, or None.
+        """
+        return Lock(self._lock_records(), name, ttl, timeout)
 
     # --- the face of a dict: what code that used a TTLCache goes on using ---------------------------------------------
 

@@ -157,6 +157,18 @@ def with_options(policy: Policy, name: str, options: dict[str, object]) -> Polic
     return replace(policy, **changes)  # type: ignore[arg-type]  # each value was checked above
 
 
+def policy_of_locks(policy: Policy) -> Policy:
+    """Return what the records of a cache's locks are like: as safe as its own, never evicted; every failure raises."""
+    local = policy.durability is Durability.LOCAL
+    return Policy(
+        maxsize=None,
+        sealing=policy.sealing,
+        blinded=policy.blinded,
+        durability=Durability.LOCAL if local else Durability.CACHE,
+        raises=True,
+    )
+
+
 def _is_listed(name: str, listed: frozenset[str]) -> bool:
     """Return whether a name, or a prefix of it that ends at an underscore, is in the list."""
     return any(re.match(rf"{re.escape(one)}(_|$)", name) for one in listed)

@@ -39,6 +39,14 @@ class BlindedKeysError(CacheError, TypeError):
     """A verb needs the original keys of a cache that stores only keyed hashes of them."""
 
 
+class LockTimeoutError(CacheError, TimeoutError):
+    """Others held a lock for as long as the caller was willing to wait."""
+
+
+class LockLostError(CacheError):
+    """A lock was held longer than its time, and somebody else took it, or its record was lost."""
+
+
 class AccessDeniedError(CacheError, PermissionError):
     """A module used a cache that its access rules do not open to it."""
 

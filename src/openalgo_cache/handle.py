@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from openalgo_cache.backends.base import Entry, SupportsScan
-from openalgo_cache.catalogue import Durability, Policy, Sealing
+from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of_locks
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Terms
 from openalgo_cache.codec.envelope import Extras, TagsOfRecord
@@ -21,7 +21,7 @@ from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, CacheError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.expiry import expires_at
 from openalgo_cache.flight import Flights
-from openalgo_cache.keys import Key
+from openalgo_cache.keys import OF_LOCKS, Key
 from openalgo_cache.locks import make_lock, sleep
 from openalgo_cache.lost import FAILURES, DeleteLostError
 from openalgo_cache.policy.metrics import Counters
@@ -59,6 +59,7 @@ class Handle:
         "_failing",
         "_flights",
         "_lock",
+        "_locks",
         "_log_reads",
         "_near",
         "_now",
@@ -92,14 +93,18 @@ class Handle:
         self._lock = make_lock()
         self._outage = False
         self._failing: set[str] = set()
+        self._locks: Handle | None = None
 
     def close(self) -> None:
         """Let go of the store. The cache opens again when it is used again."""
         with self._lock:
             stack, self._stack, self._near = self._stack, None, NoNearTier()
+            locks, self._locks = self._locks, None
             if stack is not None:
                 self._counters.near_hits += stack.near.hits()
                 stack.backend.close()
+        if locks is not None:
+            locks.close()
 
     def shown(self, key: Key) -> str:
         """Return how a key may appear in logs: blinded where the store has it blinded, else its text."""
@@ -119,6 +124,15 @@ class Handle:
                     stack = self._stack = self._build()
                     self._near = stack.near
         return stack
+
+    def _lock_records(self) -> Handle:
+        """Return the handle of the records of this cache's locks."""
+        stack = self._opened()
+        with self._lock:
+            if (locks := self._locks) is None:
+                name = self.name + OF_LOCKS
+                locks = self._locks = Handle(name, policy_of_locks(self.policy), stack.lock_stack, self._now)
+        return locks
 
     def _read(self, key: Key, default: Any) -> Any:
         """Read from the store, where there is no near tier: in one piece, since each call would show in the figures."""

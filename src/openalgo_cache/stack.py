@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from openalgo_cache.backends import registry
 from openalgo_cache.backends.base import CacheBackend, Request, SupportsInvalidation, has_change_token
-from openalgo_cache.catalogue import Durability, Policy, Sealing
+from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of_locks
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import AEAD, MAC
@@ -18,7 +19,7 @@ from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.coherence.streamed import StreamedTier
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.journal import Journal
-from openalgo_cache.keys import BlindedKeyspace, Keyspace
+from openalgo_cache.keys import OF_LOCKS, BlindedKeyspace, Keyspace
 from openalgo_cache.lost import LostDeletes
 from openalgo_cache.settings import Settings
 from openalgo_cache.tags import Tags
@@ -29,7 +30,7 @@ _NEAR_MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a handle stands on, from the top down."""
+    """What a handle stands on, from the top down; ``lock_stack`` makes what its locks stand on."""
 
     keyspace: Keyspace
     near: NearTier
@@ -38,6 +39,7 @@ class Stack:
     backend_name: str
     tags: Tags
     lost: LostDeletes | None
+    lock_stack: Callable[[], Stack]
 
     def generation(self) -> int:
         """Return what changes whenever a delete is lost, or a lost one carried out."""
@@ -71,7 +73,11 @@ class Ground:
 
 
 def build_stack(
-    name: str, policy: Policy, backend_name: str, ground: Ground, backend: CacheBackend | None = None
+    name: str,
+    policy: Policy,
+    backend_name: str,
+    ground: Ground,
+    create: Callable[[Request], CacheBackend] | None = None,
 ) -> Stack:
     """Put the storeys of one cache together.
 
@@ -80,26 +86,25 @@ def build_stack(
         policy: What it is like.
         backend_name: Which backend it gets, unless it is local.
         ground: What it stands on.
-        backend: A backend that is there already, in place of one by name.
+        create: Makes the backend, in place of the one by name.
     """
     settings = ground.settings
     if policy.durability is Durability.LOCAL:
         backend_name = "memory"
     keyspace, seal = _keyspace_and_seal(name, policy, ground, backend_name)
     codec = Codec(seal, compress=policy.sealing is not Sealing.ENCRYPTED, max_value_bytes=policy.max_value_bytes)
-    if backend is None:
-        backend = registry.load(backend_name).create(
-            Request(
-                cache=name,
-                namespace=settings.cache_namespace,
-                prefix=keyspace.prefix,
-                maxsize=policy.maxsize,
-                durable=policy.durability is Durability.STATE,
-                is_intact=codec.verifies,
-                settings=settings,
-                clock=ground.clock,
-            )
+    backend = (create or registry.load(backend_name).create)(
+        Request(
+            cache=name,
+            namespace=settings.cache_namespace,
+            prefix=keyspace.prefix,
+            maxsize=policy.maxsize,
+            durable=policy.durability is Durability.STATE,
+            is_intact=codec.verifies,
+            settings=settings,
+            clock=ground.clock,
         )
+    )
     near = _near_tier(policy, backend, settings)
     is_only_copy = policy.durability is Durability.STATE
     lost = None
@@ -117,7 +122,9 @@ def build_stack(
         lost,
         strict=is_only_copy,
     )
-    return Stack(keyspace, near, codec, backend, backend_name, tags, lost)
+    for_locks = replace(ground, journals=False)  # a lock that could not be released ends by itself
+    lock_stack = partial(build_stack, name + OF_LOCKS, policy_of_locks(policy), backend_name, for_locks, create)
+    return Stack(keyspace, near, codec, backend, backend_name, tags, lost, lock_stack)
 
 
 def _keyspace_and_seal(name: str, policy: Policy, ground: Ground, backend_name: str) -> tuple[Keyspace, Seal]:

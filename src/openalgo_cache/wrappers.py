@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from openalgo_cache.backends.base import CacheBackend
+from openalgo_cache.backends.base import CacheBackend, Request
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Policy, Sealing
 from openalgo_cache.clock import system_clock
@@ -49,8 +49,12 @@ class EncryptedCacheWrapper(Cache):
 
         def build() -> Stack:
             store = backend.backend if isinstance(backend, Cache) else backend
+
+            def create(request: Request) -> CacheBackend:
+                return store if request.cache == cache_name else type(store).create(request)
+
             ground = Ground(current_settings(), system_clock, lambda: ring)
-            return build_stack(cache_name, policy, type(store).__name__, ground, store)
+            return build_stack(cache_name, policy, type(store).__name__, ground, create)
 
         super().__init__(cache_name, policy, build, system_clock)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from openalgo_cache.backends.base import Entry
-from openalgo_cache.errors import BlindedKeysError
+from openalgo_cache.errors import BlindedKeysError, LockTimeoutError
 from openalgo_cache.keys import Key, escape
 from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing.rig import Contract, Rig, eventually
@@ -241,6 +241,23 @@ class SharedContract(Contract):
         for cancel in cancels:
             assert one.get_or_set("key", partial(load_while, cancel), tags=("tag",)) == "revoked"
             assert [one.get("key"), other.get("key")] == [None, None]
+
+    def test_a_lock_excludes_other_caches(self, rig: Rig, sealing: dict[str, Any]) -> None:
+        """Until it is released or its time is over; fences rise across all of them."""
+        one, other = rig.cache(**sealing), rig.cache(**sealing)
+        with one.lock("name") as first:
+            with pytest.raises(LockTimeoutError), other.lock("name", timeout=0):
+                pytest.fail("two hold it")
+            other.clear()
+            with pytest.raises(LockTimeoutError), other.lock("name", timeout=0.01):
+                pytest.fail("two hold it")
+        with other.lock("name", ttl=self.lifetime, timeout=0) as second, pytest.raises(LockTimeoutError):
+            one.lock("name", timeout=0).__enter__()
+        abandoned = other.lock("name", ttl=self.lifetime).__enter__()
+        rig.clock.advance(self.lifetime)
+        one.close()
+        with one.lock("name", timeout=0) as third:
+            assert first < second < abandoned < third
 
     def test_a_cache_finds_its_entries_again(self, rig: Rig, sealing: dict[str, Any]) -> None:
         """After it was closed, and in a handle that was made later."""

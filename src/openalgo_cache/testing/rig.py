@@ -129,9 +129,13 @@ class Rig:
         chosen = Policy(**{"maxsize": None, **policy})
 
         def build() -> Stack:
-            store = backend if backend is not None else self.backend(name, maxsize=chosen.maxsize)
+            def create(request: Request) -> CacheBackend:
+                if backend is not None and request.cache == name:
+                    return backend
+                return self.backend(request.cache, maxsize=request.maxsize)
+
             ground = Ground(self.settings, self.clock, lambda: self.ring, journals=True)
-            return build_stack(name, chosen, type(store).__name__, ground, store)
+            return build_stack(name, chosen, self.contract.__class__.__name__, ground, create)
 
         return Cache(name, chosen, build, self.clock)
 
