@@ -180,8 +180,8 @@ def test_values_that_are_fine() -> None:
     problems = Problems()
     first, second, third = (parsed for _, parsed in read_rows(io.StringIO(text), problems, lambda _part: None))
     assert problems.count == 0
-    assert (first.strike, first.series.lotsize, first.series.tick_size, first.series.name) == (0.0, 75, 0.05, "=1+1")
-    assert (second.series.contract_value, second.series.name) == (0.001, 'says "hi", twice')
+    assert (first.strike, first.series.lotsize, first.series.tick_size, first.name) == (0.0, 75, 0.05, "=1+1")
+    assert (second.series.contract_value, second.name) == (0.001, 'says "hi", twice')
     assert third.symbol == "ÄÖ"
 
 

@@ -81,6 +81,8 @@ def assert_nothing_false(master: SymbolMaster) -> int:
         "token = '999'",
         "symbol = symbol || 'X'",
         "brsymbol = 'OTHER'",
+        "name = 'OTHER'",
+        "name = ''",
         "strike = strike + 50",
         "strike = 1e999",
         "series = (SELECT max(id) FROM series)",
@@ -107,8 +109,8 @@ def test_changed_rows(master: SymbolMaster, change: str) -> None:
     "change",
     [
         "lotsize = 1", "tick_size = 7.0", "contract_value = 3.0", "expiry = '04-APR-24'", "exchange = 'BFO'",
-        "name = 'X'", "underlying = 'BANKNIFTY'", "instrumenttype = 'PE'", "brexchange = ''",
-        "lotsize = 50.0", "name = NULL",
+        "underlying = 'BANKNIFTY'", "instrumenttype = 'PE'", "brexchange = ''",
+        "lotsize = 50.0", "exchange = NULL",
     ],
 )  # fmt: skip
 def test_changed_series(master: SymbolMaster, change: str) -> None:
@@ -138,7 +140,7 @@ def test_moved_rows(master: SymbolMaster) -> None:
         "UPDATE instrument SET id = 3 WHERE id = 4",
         "UPDATE instrument SET id = 4 WHERE id = -1",
         "DROP INDEX by_symbol",
-        "INSERT INTO instrument SELECT 1000 + id, series, exchange, strike, symbol, brsymbol, 'T', mark "
+        "INSERT INTO instrument SELECT 1000 + id, series, exchange, strike, symbol, brsymbol, name, 'T', mark "
         "FROM instrument",
         "CREATE INDEX by_symbol ON instrument (symbol, exchange)",
     )
@@ -180,12 +182,12 @@ def test_a_forged_row(master: SymbolMaster) -> None:
     number = file_of(master).stem[-32:]
     fields = ("EVIL", "EVIL", "EVIL", "NSE", "NSE", "666", "", 0.0, 1, "EQ", 0.05, None, "")
     mark = Signer(other, bytes.fromhex(number)).sign(5_000, fields)
-    series = "INSERT INTO series VALUES (900, 'EVIL', 'NSE', 'NSE', '', 1, 'EQ', 0.05, NULL, '', '', 0)"
+    series = "INSERT INTO series VALUES (900, 'NSE', 'NSE', '', 1, 'EQ', 0.05, NULL, '', '', 0)"
     for forged in (f"x'{mark.hex()}'", "x''", "NULL"):
         edit(
             master,
             "DELETE FROM instrument WHERE id = 5000", "DELETE FROM series WHERE id = 900", series,
-            f"INSERT INTO instrument VALUES (5000, 900, 0, 0.0, 'EVIL', 'EVIL', '666', {forged})",  # noqa: S608  # what the test is about
+            f"INSERT INTO instrument VALUES (5000, 900, 0, 0.0, 'EVIL', 'EVIL', 'EVIL', '666', {forged})",  # noqa: S608  # what the test is about
         )  # fmt: skip
         assert master.by_symbol("EVIL", "NSE") is None
         assert master.by_token("666", "NSE") is None
@@ -300,35 +302,31 @@ def test_a_lost_file(master: SymbolMaster) -> None:
 def test_every_bit_of_a_row(master: SymbolMaster) -> None:
     """Flipped one at a time, in the row's own bytes: it is never served wrong, and once mended it is served again."""
     wanted = TRUTH["BAJAJ-AUTO28MAR248250CE", "NFO"]
+    symbol = wanted["symbol"]
     path = file_of(master)
     with closing(apsw.Connection(str(path))) as connection:
-        mark = connection.execute("SELECT mark FROM instrument WHERE symbol = ?", (wanted["symbol"],)).get
-    content = bytearray(path.read_bytes())
-    assert content.count(mark) == 1
-    end = content.index(mark) + len(mark)
-    # SQLite's header of the row, then series (1 byte), strike (2), symbol, the broker's symbol, token, mark.
-    fields = content.index(wanted["symbol"].encode(), end - 120) - 3
+        mark = connection.execute("SELECT mark FROM instrument WHERE symbol = ?", (symbol,)).get
+    content = path.read_bytes()
+    assert content.count(mark) == 2, "in the table, where a search reads it, and in the index, where a look-up does"
     with path.open("r+b") as file:
-        for place in range(fields - 9, end):
-            for bit in range(8):
+        for end in (content.index(mark) + len(mark), content.rindex(mark) + len(mark)):
+            begin = content.rindex(symbol.encode(), 0, end)
+            for place in range(begin - 12, end):  # from SQLite's header of the row on
+                for bit in range(8):
+                    file.seek(place)
+                    file.write(bytes([content[place] ^ (1 << bit)]))
+                    file.flush()
+                    master.close()
+                    looked_up, found = master.by_symbol(symbol, "NFO"), master.search("BAJAJ-AUTO 8250")
+                    if place >= begin + len(symbol):  # the symbol itself may be read from another index
+                        assert looked_up is None or not found
+                    for one in filter(None, (looked_up, *found)):
+                        assert (one.symbol, one.token, one.strike) == (symbol, wanted["token"], 8250)
                 file.seek(place)
-                file.write(bytes([content[place] ^ (1 << bit)]))
+                file.write(bytes([content[place]]))
                 file.flush()
-                master.close()
-                found = [master.by_symbol(wanted["symbol"], "NFO"), *master.search("BAJAJ-AUTO 8250")]
-                if place >= fields + 3 + len(wanted["symbol"]):  # the symbol itself may be read from its index
-                    assert found == [None]
-                for one in found:
-                    assert one is None or (one.symbol, one.token, one.strike) == (
-                        wanted["symbol"],
-                        wanted["token"],
-                        8250,
-                    )
-            file.seek(place)
-            file.write(bytes([content[place]]))
-            file.flush()
     master.close()
-    assert master.by_symbol(wanted["symbol"], "NFO") is not None
+    assert master.search("BAJAJ-AUTO 8250") == [master.by_symbol(symbol, "NFO")] != [None]
 
 
 def test_bits_anywhere_in_the_file(master: SymbolMaster, tmp_path: Path) -> None:
@@ -453,3 +451,17 @@ def test_check_finds_every_kind_of_damage(master: SymbolMaster) -> None:
         damage()
         with pytest.raises(UnreadableRecordError), closing(MasterVersion(path, number, RING)) as version:
             version.check()
+
+
+def test_a_version_of_another_release(master: SymbolMaster, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not served, it is said; being ours, it makes room at the next import."""
+    path = file_of(master)
+    content = b'{"format": 1}'
+    mark = Signer(RING, bytes.fromhex(path.stem[-32:])).sign(0, (content,))
+    edit(master, f"UPDATE header SET content = x'{content.hex()}', mark = x'{mark.hex()}'")  # noqa: S608  # what the test is about
+    assert master.count() == 0
+    assert "another release of openalgo-cache: import the master again" in str(master.problem)
+    caplog.clear()
+    master.import_master(ROWS)
+    assert not path.exists()
+    assert not caplog.records

@@ -33,7 +33,7 @@ _PRAGMAS: Final = (
     "PRAGMA staging.journal_mode = OFF",
 )
 _STAGE: Final = """CREATE TABLE staging.staged (
-    row INTEGER, series INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, token TEXT, exchange TEXT
+    row INTEGER, series INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, name TEXT, token TEXT, exchange TEXT
 ) STRICT"""
 _DUPLICATES: Final = """
     CREATE TABLE staging.duplicates AS
@@ -45,7 +45,7 @@ _DUPLICATES: Final = """
 """
 _WITHOUT_DUPLICATES: Final = "DELETE FROM staging.staged WHERE row IN (SELECT row FROM staging.duplicates)"
 _ORDERED: Final = """
-    SELECT i.symbol, i.brsymbol, s.name, s.exchange, s.brexchange, i.token, s.expiry, i.strike, s.lotsize,
+    SELECT i.symbol, i.brsymbol, i.name, s.exchange, s.brexchange, i.token, s.expiry, i.strike, s.lotsize,
         s.instrumenttype, s.tick_size, s.contract_value, s.underlying, i.series
     FROM staging.staged AS i CROSS JOIN series AS s ON s.id = i.series
     ORDER BY length(i.symbol), s.expiry_day, i.symbol, i.exchange
@@ -75,7 +75,7 @@ class Builder:
     def stage(self, rows: Iterable[tuple[int, Row]]) -> int:
         """Take in the rows as they come; return how many there were."""
         with self._database:
-            self._database.executemany("INSERT INTO staging.staged VALUES (?, ?, ?, ?, ?, ?, ?)", self._staged(rows))
+            self._database.executemany("INSERT INTO staging.staged VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._staged(rows))
         return self._database.execute("SELECT count(*) FROM staging.staged").get  # type: ignore[no-any-return]  # a number
 
     def leave_out_duplicates(self) -> None:
@@ -96,9 +96,10 @@ class Builder:
         with self._database:
             for number, row in enumerate(self._database.execute(_ORDERED), 1):
                 fields, series = row[:_FIELDS], row[_FIELDS]
-                symbol, brsymbol, name, exchange, _, token, _, strike, *_ = fields
+                symbol, brsymbol, name, exchange, _, token, _, strike, *_, underlying = fields
                 place, mark = self._count(exchange), self._signer.sign(number, fields)
-                instruments.append((number, series, place, strike, symbol, brsymbol, token, mark))
+                own_name = None if name == underlying else name
+                instruments.append((number, series, place, strike, symbol, brsymbol, own_name, token, mark))
                 others = (name, brsymbol, strike_text(strike)) if strike else (name, brsymbol)
                 texts.append((number, search_text(symbol, others, place)))
                 if number % _BATCH == 0:
@@ -133,7 +134,7 @@ class Builder:
         known: dict[Series, int] = {}
         new: list[tuple[Any, ...]] = []
         last = 0
-        for number, (series, strike, symbol, brsymbol, token) in rows:
+        for number, (series, strike, symbol, brsymbol, name, token) in rows:
             place = known.get(series)
             if place is None:
                 if len(known) >= _KNOWN_SERIES:  # a series that is written twice takes room and does no harm
@@ -143,11 +144,11 @@ class Builder:
                 new.append((place, *series))
                 if len(new) == _BATCH:
                     self._insert_series(new)
-            yield number, place, strike, symbol, brsymbol, token, series.exchange
+            yield number, place, strike, symbol, brsymbol, name, token, series.exchange
         self._insert_series(new)
 
     def _insert_series(self, series: list[tuple[Any, ...]]) -> None:
-        self._database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", series)
+        self._database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", series)
         series.clear()
 
     def _count(self, exchange: str) -> int:
@@ -161,7 +162,7 @@ class Builder:
         return place
 
     def _insert(self, instruments: list[tuple[Any, ...]], texts: list[tuple[int, str]]) -> None:
-        self._database.executemany("INSERT INTO instrument VALUES (?, ?, ?, ?, ?, ?, ?, ?)", instruments)
+        self._database.executemany("INSERT INTO instrument VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", instruments)
         self._database.executemany("INSERT INTO trigrams (rowid, text) VALUES (?, ?)", texts)
         instruments.clear()
         texts.clear()

@@ -20,7 +20,7 @@ from openalgo_cache.symbols.building import Builder
 from openalgo_cache.symbols.masterfiles import MasterFiles
 from openalgo_cache.symbols.signing import Seal, Signer
 from openalgo_cache.symbols.source import Problems, Source, read_rows
-from openalgo_cache.symbols.version import MasterVersion, VersionGoneError
+from openalgo_cache.symbols.version import MasterVersion, OtherFormatError, VersionGoneError
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +169,8 @@ def _clear_away(where: MasterFiles, seal: Seal | None, current: str | None) -> N
         path = where.path_of(number)
         try:
             if where.is_finished(number):
-                MasterVersion(path, number, seal).close()
+                with suppress(OtherFormatError):  # ours, too
+                    MasterVersion(path, number, seal).close()
             path.unlink()
         except UnreadableRecordError as error:
             _log.warning("%s; it is kept", error)

@@ -13,9 +13,10 @@ from openalgo_cache.locks import make_lock
 from openalgo_cache.symbols import derivatives
 from openalgo_cache.symbols.filters import Filters
 from openalgo_cache.symbols.importing import ImportReport, Progress, import_master
-from openalgo_cache.symbols.lookups import BY_BRSYMBOL, BY_SYMBOL, BY_TOKEN, Lookup, Lookups
+from openalgo_cache.symbols.lookups import Lookups
 from openalgo_cache.symbols.masterfiles import MasterFiles
 from openalgo_cache.symbols.model import ChainRow, Instrument
+from openalgo_cache.symbols.schema import BY_BRSYMBOL, BY_SYMBOL, BY_TOKEN, Lookup
 from openalgo_cache.symbols.search import Search
 from openalgo_cache.symbols.signing import Seal
 from openalgo_cache.symbols.source import Source

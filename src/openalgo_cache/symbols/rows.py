@@ -20,7 +20,6 @@ _LARGEST: Final = 1e15  # beyond it a float has no decimals left
 class Series(NamedTuple):
     """What an instrument shares with others: all of an underlying's calls of one expiry are one series."""
 
-    name: str
     exchange: str
     brexchange: str
     expiry: str
@@ -40,6 +39,7 @@ class Row(NamedTuple):
     strike: float
     symbol: str
     brsymbol: str
+    name: str
     token: str
 
 
@@ -61,9 +61,10 @@ class RowParser:
             BadRowError: Something is wrong with it.
         """
         symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lot, kind, tick, value = texts
-        symbol, brsymbol, token, expiry = symbol.strip(), brsymbol.strip(), token.strip(), expiry.strip()
+        symbol, brsymbol, name = symbol.strip(), brsymbol.strip(), name.strip()
+        token, expiry = token.strip(), expiry.strip()
         of_series = (
-            name, exchange, brexchange, expiry, lot, kind, tick, value,
+            exchange, brexchange, expiry, lot, kind, tick, value,
             underlying_of(symbol, name, expiry.upper()), contract_kind(symbol, expiry, kind),
         )  # fmt: skip
         series, price = self._series.get(of_series), self._strikes.get(strike)
@@ -76,7 +77,7 @@ class RowParser:
             if len(self._strikes) >= _REMEMBERED:
                 self._strikes.clear()
             self._series[of_series], self._strikes[strike] = series, price
-        return Row(series, price, symbol, brsymbol, token)
+        return Row(series, price, symbol, brsymbol, name, token)
 
 
 def _converted(texts: Sequence[str]) -> tuple[Series, float]:

@@ -1,7 +1,8 @@
-"""How a version of the master lies in its file. Format 1; a change of any line here is a new format.
+"""How a version of the master lies in its file. Format 2; a change of any line here is a new format.
 
-What a row shares with others (exchange, expiry, lot, name, and so on) stands once, in ``series``: about 23,000 of them
-for 142,000 instruments. An instrument's own ``exchange`` is the place of its exchange in the header. Instruments are
+What a row shares with others (exchange, expiry, lot, and so on) stands once, in ``series``: about 3,000 of them
+for 142,000 instruments, so few that a process holds them all. An instrument's own ``exchange`` is the place of its
+exchange in the header; its ``name`` is NULL where it is the underlying's, as in every contract. Instruments are
 numbered by length of symbol, then by day of expiry, symbol and exchange, which is the order that searches answer in.
 
 The search index holds three-letter pieces (trigrams) without positions. Its text for an instrument is::
@@ -16,17 +17,20 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-FORMAT: Final = 1
+from openalgo_cache.symbols.model import Instrument
+
+FORMAT: Final = 2
 
 TABLES: Final = (
     """CREATE TABLE series (
         id INTEGER PRIMARY KEY,
-        name TEXT, exchange TEXT, brexchange TEXT, expiry TEXT, lotsize INTEGER, instrumenttype TEXT, tick_size REAL,
+        exchange TEXT, brexchange TEXT, expiry TEXT, lotsize INTEGER, instrumenttype TEXT, tick_size REAL,
         contract_value REAL, underlying TEXT, kind TEXT, expiry_day INTEGER
     ) STRICT""",
     """CREATE TABLE instrument (
         id INTEGER PRIMARY KEY,
-        series INTEGER, exchange INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, token TEXT, mark BLOB
+        series INTEGER, exchange INTEGER, strike REAL, symbol TEXT, brsymbol TEXT, name TEXT,
+        token TEXT, mark BLOB
     ) STRICT""",
     "CREATE TABLE header (content BLOB, mark BLOB) STRICT",
     """CREATE VIRTUAL TABLE trigrams USING fts5 (
@@ -40,7 +44,8 @@ SECOND_HALF: Final = "substr(token, instr(token, '::::') + 4)"
 """The exchange's part of a token like ``738561::::2885``, where ``HALVED`` holds."""
 
 INDEXES: Final = (
-    "CREATE UNIQUE INDEX by_symbol ON instrument (symbol, exchange)",
+    # With everything in it that a look-up needs, so that the most frequent one reads one page instead of two.
+    "CREATE INDEX by_symbol ON instrument (symbol, exchange, brsymbol, name, token, strike, series, mark)",
     "CREATE INDEX by_brsymbol ON instrument (brsymbol, exchange)",
     # Of the few that have small letters: whoever searches need not know.
     "CREATE INDEX by_symbol_in_capitals ON instrument (upper(symbol)) WHERE symbol <> upper(symbol)",
@@ -51,19 +56,57 @@ INDEXES: Final = (
     "CREATE INDEX by_underlying ON series (underlying, exchange, expiry_day)",
 )
 
+NAME: Final = "coalesce(i.name, s.underlying)"
+
 INSTRUMENT: Final = (
-    "i.symbol, i.brsymbol, s.name, s.exchange, s.brexchange, i.token, s.expiry, i.strike, s.lotsize, s.instrumenttype, "
-    "s.tick_size, s.contract_value, s.underlying, i.id, i.mark"
+    f"i.symbol, i.brsymbol, {NAME}, s.exchange, s.brexchange, i.token, s.expiry, i.strike, s.lotsize, "
+    "s.instrumenttype, s.tick_size, s.contract_value, s.underlying, i.id, i.mark"
 )
 """What a query selects: an instrument's fields, its number and its mark."""
 
-OWN: Final = "i.symbol, i.brsymbol, i.token, i.strike, i.series, i.id, i.mark"
+OWN: Final = "i.symbol, i.brsymbol, i.name, i.token, i.strike, i.series, i.id, i.mark"
 """What a query selects that leaves the series to be looked up in memory: see ``MasterVersion.first``."""
 
 SHARED: Final = (
-    "SELECT name, exchange, brexchange, expiry, lotsize, instrumenttype, tick_size, contract_value, underlying "
+    "SELECT exchange, brexchange, expiry, lotsize, instrumenttype, tick_size, contract_value, underlying "
     "FROM series WHERE id = ?"
 )
+
+
+class Lookup(NamedTuple):
+    """A way to look up an instrument on an exchange.
+
+    Attributes:
+        column: What is looked for, beside the exchange.
+        field: The same as a field of :class:`Instrument`.
+        sql: The query for one ``OWN``.
+        sql_of_many: The same for an array of texts.
+    """
+
+    column: str
+    field: int
+    sql: str
+    sql_of_many: str
+
+    @classmethod
+    def by(cls, column: str, *, unique: bool = False) -> Lookup:
+        """Return the way to look up by a column that has an index; of several instruments, the first one answers."""
+        same = f"i.{column} = {{}} AND i.exchange = ?2"
+        first = "" if unique else " ORDER BY i.id"
+        one, each = f"{same.format('?1')}{first} LIMIT 1", same.format("asked.value")
+        if not unique:
+            each = f"i.id = (SELECT i.id FROM instrument AS i WHERE {each}{first} LIMIT 1)"  # noqa: S608  # constants
+        return cls(
+            column,
+            Instrument._fields.index(column),
+            f"SELECT {OWN} FROM instrument AS i WHERE {one}",  # noqa: S608  # constants
+            f"SELECT {OWN} FROM carray(?1) AS asked CROSS JOIN instrument AS i ON {each}",  # noqa: S608  # constants
+        )
+
+
+BY_SYMBOL: Final = Lookup.by("symbol", unique=True)
+BY_BRSYMBOL: Final = Lookup.by("brsymbol")
+BY_TOKEN: Final = Lookup.by("token")
 
 # Where from, by what is gone through first; CROSS JOIN keeps SQLite from turning that round.
 INSTRUMENTS_FIRST: Final = "instrument AS i CROSS JOIN series AS s ON s.id = i.series"
@@ -106,7 +149,7 @@ class Header(NamedTuple):
         """
         stored: dict[str, Any] = json.loads(content)
         if stored.pop("format") != FORMAT:
-            raise ValueError("it was written by another version of openalgo-cache")
+            raise ValueError("it was written by another release of openalgo-cache: import the master again")
         return cls(**stored)
 
 

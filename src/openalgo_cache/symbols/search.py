@@ -154,7 +154,7 @@ class Search:
     def _each_somewhere(self) -> list[str]:
         conditions = []
         for n, term in enumerate(self._terms):
-            ways = [f"{field} LIKE :in{n} ESCAPE '\\'" for field in ("i.symbol", "s.name", "i.brsymbol")]
+            ways = [f"{field} LIKE :in{n} ESCAPE '\\'" for field in ("i.symbol", schema.NAME, "i.brsymbol")]
             if term.strike is not None:
                 ways.append(f"i.strike = :strike{n}")
             conditions.append(f"({' OR '.join(ways)} OR {_KNOWN_BY.replace('{n}', str(n))})")

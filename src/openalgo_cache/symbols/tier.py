@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from collections import deque
+from itertools import islice
+from typing import Final
 
 from openalgo_cache.symbols.model import Instrument
 
-Key = tuple[str, str, str]
-"""What was asked for: the kind of look-up, the text, the exchange."""
+Group = dict[str, Instrument]
+"""Instruments of one exchange, by one of the texts that they are looked up by."""
+
+_NONE: Final[Group] = {}
 
 
 class Tier:
-    """A dictionary from which the oldest entries leave.
+    """Dictionaries that hold so many instruments together; when there are more, the older half leaves.
 
-    A hit costs one dictionary look-up and takes no lock. That the oldest leave, not the least used, is good enough
-    where reading one again takes microseconds.
+    A hit takes no lock. That the oldest leave, not the least used, is good enough where reading one again takes
+    microseconds; that half of them leave at once makes the leaving cheap.
 
     Args:
-        capacity: The most instruments held; one takes about 650 bytes.
+        capacity: The most instruments held; one takes about 600 bytes.
     """
 
-    __slots__ = ("_capacity", "_held", "_order", "get")
+    __slots__ = ("_capacity", "_groups", "_kept")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held: dict[Key, Instrument] = {}
-        self._order: deque[Key] = deque()
-        self.get = self._held.get
-        """Returns the instrument held under a key, or None."""
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._kept = 0  # at least as many as are held; threads that count at once may miss some, till the next count
 
     def __len__(self) -> int:
-        return len(self._held)
+        return sum(map(len, self._groups.copy().values()))
 
-    def keep(self, key: Key, instrument: Instrument) -> None:
-        """Hold ``instrument`` under ``key``."""
-        # Threads may do this at once: what counts is how many are held, and an entry that leaves early does no harm.
-        while len(self._held) >= self._capacity and self._order:
-            self._held.pop(self._order.popleft(), None)
-        self._held[key] = instrument
-        self._order.append(key)
+    def group(self, column: str, exchange: str) -> Group:
+        """Return the instruments of an exchange that are held by what is in a column; not to be changed."""
+        return self._groups.get((column, exchange), _NONE)
 
-    def keep_all(self, instruments: dict[Key, Instrument]) -> None:
-        """Hold all of ``instruments`` under their keys, or as many of the last ones as the capacity is."""
-        self._held.update(instruments)
-        self._order.extend(instruments)
-        while len(self._held) > self._capacity and self._order:
-            self._held.pop(self._order.popleft(), None)
+    def keep(self, column: str, exchange: str, instruments: Group) -> None:
+        """Hold instruments of an exchange by what is in a column; of more than fit, the last ones."""
+        self._groups.setdefault((column, exchange), {}).update(instruments)
+        self._kept += len(instruments)
+        if self._kept > self._capacity:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        held = len(self)
+        if held > self._capacity:
+            for key, group in list(self._groups.items()):
+                older = len(group) - len(group) * (self._capacity // 2) // held
+                self._groups[key] = dict(islice(group.copy().items(), older, None))
+        self._kept = len(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import apsw
 
 from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError
 from openalgo_cache.symbols.model import Instrument
-from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST, SHARED, Header
+from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST, SHARED, Header, Lookup
 from openalgo_cache.symbols.signing import Seal, Signer
 
 _log = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ _DAMAGE: Final = (apsw.Error, UnicodeDecodeError)
 
 Bindings = Sequence[Any] | dict[str, Any]
 _Execute = Callable[..., apsw.Cursor]
-_Shared = tuple[str, str, str, str, int, str, float, float | None, str]
+_Shared = tuple[str, str, str, int, str, float, float | None, str]
 
 HELD_SERIES: Final = 4_096
-"""How many series a version holds: 1.5 MB at most."""
+"""How many series a version holds: 1 MB at most."""
 
 _new: Final = tuple.__new__
 
@@ -38,6 +38,10 @@ _inherited: Final[list[object]] = []
 
 class VersionGoneError(Exception):
     """The file is no longer there: a later import removed it, and the reader has to look for its successor."""
+
+
+class OtherFormatError(UnreadableRecordError):
+    """The file was signed by us, and written by another release."""
 
 
 class _Reader:
@@ -72,6 +76,7 @@ class MasterVersion:
     Raises:
         VersionGoneError: There is no such file.
         UnreadableRecordError: It is damaged, unfinished, or was not signed with this seal.
+        OtherFormatError: It is of another format.
     """
 
     def __init__(self, path: Path, number: str, seal: Seal | None) -> None:
@@ -93,69 +98,78 @@ class MasterVersion:
             raise
         self.exchange_numbers = {exchange: place for place, exchange in enumerate(self.header.exchanges)}
 
-    def first(self, sql: str, bindings: Bindings) -> Instrument | None:
-        """Return the instrument that a query for one ``schema.OWN`` finds, if it verifies; else None."""
+    def first(self, lookup: Lookup, text: str, exchange: int) -> Instrument | None:
+        """Return the instrument that a look-up finds, if it verifies; else None.
+
+        Args:
+            lookup: What the text is.
+            text: What is looked for.
+            exchange: The exchange's place in the header.
+        """
         reader = self._take()
         try:
-            return self._first(reader.execute, sql, bindings)
+            return self._first(reader.execute, lookup, text, exchange)
         finally:
             self._give(reader)
 
-    def first_of_each(self, sql: str, many: Sequence[tuple[str, int]]) -> list[Instrument | None]:
-        """Do the same for many bindings of one query, in their order."""
-        found: list[Instrument | None] = [None] * len(many)
-        first, reader = self._first, self._take()
+    def first_of_each(self, lookup: Lookup, texts: list[str], exchange: int) -> list[Instrument]:
+        """Do the same for many texts of one exchange; return those that are found, in any order."""
+        texts.sort()  # as the index is: neighbours share its pages
+        reader = self._take()
         execute = reader.execute
         try:
-            execute("BEGIN")
-            # In the order of the index: neighbours share its pages.
-            for place in sorted(range(len(many)), key=many.__getitem__):
-                found[place] = first(execute, sql, many[place])
+            rows = reader.connection.execute(lookup.sql_of_many, (apsw.carray(tuple(texts)), exchange))
+            return self._instruments(execute, rows.fetchall())
+        except (*_DAMAGE, UnicodeEncodeError):
+            # One bad page, or one text that is none, must not take the other answers with it.
+            found = [self._first(execute, lookup, text, exchange) for text in texts]
         finally:
-            if reader.connection.in_transaction:
-                execute("ROLLBACK")
             self._give(reader)
-        return found
+        return [instrument for instrument in found if instrument is not None]
 
-    def _first(self, execute: _Execute, sql: str, bindings: Bindings) -> Instrument | None:
+    def _first(self, execute: _Execute, lookup: Lookup, text: str, exchange: int) -> Instrument | None:
         try:
-            row = execute(sql, bindings).get
-            if row is None:
-                return None
-            symbol, brsymbol, token, strike, series, number, mark = row
-            held = self._series.get(series)
-            shared = self._read_series(execute, series) if held is None else held
-            if shared is None:
-                return None
-            name, exchange, brexchange, expiry, lotsize, kind, tick, value, underlying = shared
-            if brsymbol == symbol:
-                brsymbol = symbol
-            fields = (
-                symbol, brsymbol, name, exchange, brexchange, token, expiry, strike, lotsize, kind, tick, value,
-                underlying,
-            )  # fmt: skip
-            if self._verify(number, fields, mark):
-                if held is None:  # only now: what a damaged file says of a series must not stay
-                    self._hold_series(series, shared)
-                return _new(Instrument, fields)
-            self._report(None)
+            row = execute(lookup.sql, (text, exchange)).get
+            found = [] if row is None else self._instruments(execute, (row,))
         except _DAMAGE as error:
             self._report(error)
+            return None
         except UnicodeEncodeError:  # a lone surrogate in what was asked for: no instrument has one
-            pass
-        return None
+            return None
+        return found[0] if found else None
+
+    def _instruments(self, execute: _Execute, rows: Iterable[tuple[Any, ...]]) -> list[Instrument]:
+        """Return the instruments of rows of ``schema.OWN``, those whose marks fit them."""
+        found = []
+        known, verify = self._series.get, self._verify
+        for symbol, brsymbol, name, token, strike, series, number, mark in rows:
+            held = known(series)
+            shared = held or self._read_series(execute, series)
+            if shared is None:
+                continue
+            exchange, brexchange, expiry, lotsize, kind, tick, value, underlying = shared
+            fields = (
+                symbol, symbol if brsymbol == symbol else brsymbol, underlying if name is None else name, exchange,
+                brexchange, token, expiry, strike, lotsize, kind, tick, value, underlying,
+            )  # fmt: skip
+            if not verify(number, fields, mark):
+                self._report(None)
+                continue
+            if held is None:  # only now: what a damaged file says of a series must not stay
+                self._hold_series(series, shared)
+            found.append(_new(Instrument, fields))
+        return found
 
     def _read_series(self, execute: _Execute, series: int) -> _Shared | None:
         """Return what the instruments of a series share; the mark of each of them tells whether it is true."""
         row = execute(SHARED, (series,)).get
         if row is None:
             return None
-        name, exchange, brexchange, expiry, lotsize, kind, tick, value, underlying = row
+        exchange, brexchange, expiry, lotsize, kind, tick, value, underlying = row
         # What many series share is kept once: without that, what is held would weigh half as much again.
         share = self._texts.setdefault
         exchange, underlying = share(exchange, exchange), share(underlying, underlying)
         return (
-            underlying if name == underlying else name,
             exchange,
             exchange if brexchange == exchange else brexchange,
             share(expiry, expiry),
@@ -233,7 +247,7 @@ class MasterVersion:
         try:
             return Header.of_json(stored[0])
         except (ValueError, TypeError, KeyError) as error:
-            raise UnreadableRecordError(f"the symbol master {self.path} cannot be read: {error}") from None
+            raise OtherFormatError(f"the symbol master {self.path} cannot be read: {error}") from None
 
     def _verified(self, row: tuple[Any, ...]) -> Instrument | None:
         """Return the instrument of a row, or None if its mark does not fit it."""
