@@ -161,10 +161,19 @@ class Cached:
             self.durable, self.pending = None, self.pending[last:]
 
     def left(self, chance: random.Random) -> Content:
-        """Return what is there after the power went: any part of what was not synced yet, in any order of sectors."""
+        """Return what is there after the power went: any part of what was not synced yet, in any order of sectors.
+
+        A file that was deleted and made anew is another file: what was written to it can't be found in the old one.
+        """
         content = None if self.durable is None else bytearray(self.durable)
+        deletions = [number for number, change in enumerate(self.pending) if change is _deleted]
+        begin = 0
+        if deletions and (done := chance.randrange(len(deletions) + 1)):
+            content, begin = None, deletions[done - 1] + 1
         kept = chance.choice([0.0, chance.random(), 1.0])
-        for change in self.pending:
+        for change in self.pending[begin:]:
+            if change is _deleted:
+                break
             if chance.random() < kept:
                 content = change(content, chance if chance.random() < 0.5 else None)
         return content

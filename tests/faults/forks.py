@@ -49,14 +49,17 @@ class Child:
 
 
 def open_files(folder: Path) -> list[str]:
-    """Return the files of a folder that this process has open; none are seen where there is no /proc."""
+    """Return the files of a folder that this process has open; none are seen where there is no /proc.
+
+    The journals of lost deletes are left out: all that is open of them is a map, for reading alone.
+    """
     found = []
     for descriptor in Path("/proc/self/fd").glob("*"):
         try:
             target = descriptor.readlink()
         except FileNotFoundError:  # that of the look itself
             continue
-        if target.is_relative_to(folder):
+        if target.is_relative_to(folder) and target.suffix != ".deletes":
             found.append(target.name)
     return sorted(found)
 

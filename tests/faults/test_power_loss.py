@@ -81,7 +81,8 @@ def cut(folder: Path, name: str, seed: int, wal: bool) -> int:
     (after / "db").mkdir(parents=True, mode=0o700)
     shutil.copy(before / "db" / ".cache_key", after / "db")
     disk.write_image(after / "db")
-    for path in (after / "db").glob("*.db"):
+    # What was read when, in the file beside it, is not worth a wait for the disk: it may be lost as a whole.
+    if (path := after / "db" / f"cache_{name}.db").exists():
         with closing(apsw.Connection(str(path))) as connection:
             assert connection.pragma("integrity_check") == "ok"
     with closing(manager(after, sqlite_wal_mode=wal)) as house:
@@ -96,7 +97,9 @@ def cut(folder: Path, name: str, seed: int, wal: bool) -> int:
         assert cache.get("key") == 1
         assert cache.stats()["rejected"] == 0
     # A state that was cut off while it was made is empty, and that is always told.
-    assert not list((after / "db").glob("*.damaged-*")) or (name == DURABLE and history[-2:-1] in ([], [{}]))
+    assert not list((after / "db").glob(f"cache_{name}.damaged-*")) or (
+        name == DURABLE and history[-2:-1] in ([], [{}])
+    )
     return max(lost - 1, 0)
 
 
@@ -106,7 +109,7 @@ def cut_again_and_again(folder: Path, name: str, times: int, wal: bool) -> None:
     print(f"{name}: lost {sum(losses)} commits in {times} cuts, {max(losses)} at most", file=sys.stderr)  # noqa: T201  # shown with -s, or on failure
     if name == DURABLE:
         assert losses == [0] * times
-    elif times > 100 and wal:
+    elif times > 100:
         assert max(losses) > 0, "the cuts don't cut"
 
 

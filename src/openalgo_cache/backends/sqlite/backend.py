@@ -62,7 +62,8 @@ class SQLiteBackend(CacheBackend):
         self._maxsize = maxsize
         self._now = clock
         self._backups = Backups(self.path, is_intact or _all_intact) if durable else None
-        synchronous = ("FULL" if durable else "NORMAL") if wal else ("EXTRA" if durable else "FULL")
+        # Without a log FULL is not enough: the last commit's journal can be there again after a power cut, and undo it.
+        synchronous = ("FULL" if wal else "EXTRA") if durable else "NORMAL"
         self._store = Store(self.path, synchronous=synchronous, wal=wal, backups=self._backups)
         bounded = maxsize is not None
         self._recency = Recency(recency_file(self.path), clock, wal=wal) if bounded else None
