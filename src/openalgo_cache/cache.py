@@ -17,6 +17,7 @@ from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.flight import course
 from openalgo_cache.handle import Handle
+from openalgo_cache.health import Health, health_of
 from openalgo_cache.keys import Key
 from openalgo_cache.lock import Lock
 from openalgo_cache.lost import DeleteLostError
@@ -144,6 +145,14 @@ class Cache(Handle):
                 "stale": counters.stale,
             }
         return stats
+
+    def health(self, *, probe: bool = False) -> Health:
+        """Return how this cache is, as far as it knows; never raises.
+
+        Args:
+            probe: Whether to read one key from the store first, which opens the cache if need be.
+        """
+        return health_of(self, probe=probe)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, CacheError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.expiry import expires_at
 from openalgo_cache.flight import Flights
+from openalgo_cache.health import Trouble
 from openalgo_cache.keys import OF_LOCKS, Key
 from openalgo_cache.locks import make_lock, sleep
 from openalgo_cache.lost import FAILURES, DeleteLostError
@@ -66,6 +67,7 @@ class Handle:
         "_outage",
         "_show_counts",
         "_stack",
+        "_trouble",
         "name",
         "policy",
     )
@@ -92,6 +94,7 @@ class Handle:
         self._flights = Flights()
         self._lock = make_lock()
         self._outage = False
+        self._trouble = Trouble()
         self._failing: set[str] = set()
         self._locks: Handle | None = None
 
@@ -433,21 +436,31 @@ class Handle:
             deletes: The stored keys that it should have deleted (None: all). A secret that was revoked must not look
                 deleted, and is not served until it is.
         """
-        self._counters.errors += 1
+        self._note_failure(error)
         if deletes != () and self.policy.sealing is Sealing.ENCRYPTED:
             lost = self._opened().lost
             raise error if lost is None else type(error)(f"{error}; {lost.note(deletes, self._now())}") from None
         if self.policy.raises or not isinstance(error, BackendUnavailableError):
             raise error
-        if not self._outage and not error.reported:
-            self._outage = True
+        if not self._trouble.told and not error.reported:
+            self._trouble.told = True
             _log.warning("cache %s goes on without its store: %s", self.name, error)
+
+    def _note_failure(self, error: CacheError) -> None:
+        self._counters.errors += 1
+        self._trouble.last_error = type(error).__name__
+        if not self._outage:
+            self._outage = True
+            self._trouble.since = self._now()
 
     def _recovered(self) -> None:
         self._outage = False
-        _log.warning(
-            "cache %s has its store again, after %d failed operations in all", self.name, self._counters.errors
-        )
+        self._trouble.since = None
+        if self._trouble.told:
+            self._trouble.told = False
+            _log.warning(
+                "cache %s has its store again, after %d failed operations in all", self.name, self._counters.errors
+            )
 
 
 def _in_force(

@@ -13,12 +13,8 @@ one of them at every read: that costs no system call.
     4096    576   the first of 64 slots; all zero is free
     ======  ====  ==========================================================================
 
-    A slot: the fingerprint of its key ring (8), nonce (12), sealed body (532 and a 16-byte tag), the fingerprint again
-    (8). The body, sealed by AES-256-GCM for its cache and slot: what is lost (1: 1 a key, 2 the whole cache), when it
-    was lost (8), the length of the key's text (2) and that text.
-
-A slot whose fingerprints are the same and not ours belongs to another key ring and is left alone. Any other that cannot
-be opened is damaged: some key's deletion is forgotten, so the whole cache counts as lost.
+What a slot holds is in ``slots.py``. One that is damaged means that some key's deletion is forgotten, so then the whole
+cache counts as lost.
 """
 
 from __future__ import annotations
@@ -34,44 +30,49 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from openalgo_cache import files
 from openalgo_cache.codec.keyring import KeyRing
-from openalgo_cache.keys import escape, unescape
 from openalgo_cache.locks import FileLock, make_lock
+from openalgo_cache.slots import FREE, SLOT, UNREADABLE, LostDelete, Slots
 
 SLOTS: Final = 64
 _MAGIC: Final = b"OACLOST1"
 _HEADER: Final = 4096
-_SLOT: Final = 576
-SIZE: Final = _HEADER + SLOTS * _SLOT
-
-_OWNER: Final = 8
-_NONCE: Final = 12
-_BODY: Final = struct.Struct(">BdH521s")
+SIZE: Final = _HEADER + SLOTS * SLOT
 _GENERATION: Final = struct.Struct("=Q")
-_KEY: Final = 1
-_EVERYTHING: Final = 2
-_FREE: Final = bytes(_SLOT)
-_UNREADABLE: Final = b"\xff" * _SLOT
 
 
-class LostDelete(NamedTuple):
-    """Something that is still to be deleted.
+class Lookout(NamedTuple):
+    """What a journal says to somebody who only looks.
 
     Attributes:
-        stored: The stored key; None for the whole cache.
-        lost_at: When deleting it failed, seconds since the epoch.
-        slot: Where it is written; -1 where that failed, too, and only this process knows.
-        written: What the slot holds.
+        pending: How many lost deletes are to be carried out.
+        damaged: How many slots cannot be read; -1 if the file is not what it was made as.
     """
 
-    stored: str | None
-    lost_at: float
-    slot: int = -1
-    written: bytes = b""
+    pending: int
+    damaged: int
+
+
+def look(path: Path, ring: KeyRing, prefix: str) -> Lookout | None:
+    """Look into a journal and change nothing; return None if there is none.
+
+    Args:
+        path: Its file.
+        ring: Seals what is in it.
+        prefix: What every stored key of the cache begins with.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if not _is_whole(content):
+        return Lookout(0, -1)
+    found, damaged = Slots(ring, prefix).read(_slots_of(content))
+    return Lookout(len(found), len(damaged))
 
 
 class Journal:
@@ -93,18 +94,16 @@ class Journal:
     """
 
     __slots__ = (
-        "_cipher",
         "_collapses",
         "_everything",
         "_file_lock",
         "_keys",
         "_map",
         "_mutex",
-        "_owner",
         "_place",
-        "_prefix",
         "_read_at",
         "_settled",
+        "_slots",
         "_unwritten",
         "_was_unreadable",
         "damaged",
@@ -117,9 +116,7 @@ class Journal:
 
     def __init__(self, path: Path, ring: KeyRing, prefix: str, *, collapses: bool) -> None:
         self.path = path
-        self._cipher = AESGCM(ring.subkey("lost deletes", prefix.encode()))
-        self._owner = bytes.fromhex(ring.fingerprint())
-        self._prefix = prefix
+        self._slots = Slots(ring, prefix)
         self._collapses = collapses
         self._mutex = make_lock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
@@ -180,7 +177,7 @@ class Journal:
             try:
                 with self._file_lock:
                     slots = _slots_of(self.path.read_bytes())
-                    self._put({one.slot: _FREE for one in entries if one.slot >= 0 and slots[one.slot] == one.written})
+                    self._put({one.slot: FREE for one in entries if one.slot >= 0 and slots[one.slot] == one.written})
             except OSError:
                 self._settled |= {one.written for one in entries}  # not again by this process, at least
             finally:
@@ -255,10 +252,10 @@ class Journal:
         """Give a file that was cut or overwritten its size again, and say in it that something was forgotten."""
         with self._file_lock, self.path.open("r+b", buffering=0) as file:
             content = file.read()
-            if len(content) == SIZE and content.startswith(_MAGIC):
+            if _is_whole(content):
                 return  # somebody else was first
             slots = _slots_of(content.ljust(SIZE, b"\0"))
-            slots[slots.index(_FREE) if _FREE in slots else 0] = _UNREADABLE
+            slots[slots.index(FREE) if FREE in slots else 0] = UNREADABLE
             file.seek(0)
             file.write(_new_header().ljust(_HEADER, b"\0") + b"".join(slots))
             file.truncate(SIZE)
@@ -270,7 +267,7 @@ class Journal:
         written = {one.stored: one.slot for one in self._parse(slots)}
         if self._collapses and None in written:
             return
-        free = [number for number, slot in enumerate(slots) if slot == _FREE]
+        free = [number for number, slot in enumerate(slots) if slot == FREE]
         new = [one for one in lost if one.stored not in written]
         if len(new) > len(free):
             if not self._collapses:
@@ -282,14 +279,14 @@ class Journal:
         changes = {}
         for one in lost:
             number = written[one.stored] if one.stored in written else free.pop(0)
-            changes[number] = self._sealed(one, number)
+            changes[number] = self._slots.seal(one, number)
         self._put(changes)
 
     def _put(self, changes: dict[int, bytes]) -> None:
         """Write slots and raise the generation, on the disk when this returns, under the file lock."""
         with self.path.open("r+b", buffering=0) as file:
             for number, slot in changes.items():
-                file.seek(_HEADER + number * _SLOT)
+                file.seek(_HEADER + number * SLOT)
                 file.write(slot)
             file.seek(len(_MAGIC))
             (generation,) = _GENERATION.unpack(file.read(_GENERATION.size))
@@ -297,40 +294,20 @@ class Journal:
             file.write(_GENERATION.pack((generation + 1) & 0x7FFF_FFFF_FFFF_FFFF))
             os.fsync(file.fileno())
 
-    def _sealed(self, one: LostDelete, number: int) -> bytes:
-        text = b"" if one.stored is None else unescape(one.stored.removeprefix(self._prefix)).encode()
-        body = _BODY.pack(_EVERYTHING if one.stored is None else _KEY, one.lost_at, len(text), text)
-        nonce = os.urandom(_NONCE)
-        sealed = self._cipher.encrypt(nonce, body, bytes([number]))
-        return self._owner + nonce + sealed + self._owner
-
     def _parse(self, slots: list[bytes]) -> list[LostDelete]:
-        """Return what is written, and count what is damaged."""
-        found = []
-        damaged = 0
-        for number, slot in enumerate(slots):
-            if slot == _FREE or slot in self._settled:
-                continue
-            owner, owner_again = slot[:_OWNER], slot[-_OWNER:]
-            if owner != self._owner and owner == owner_again and owner.strip(b"\0\xff"):
-                continue
-            try:
-                nonce, sealed = slot[_OWNER : _OWNER + _NONCE], slot[_OWNER + _NONCE : -_OWNER]
-                body = self._cipher.decrypt(nonce, sealed, bytes([number]))
-            except InvalidTag:
-                damaged += 1
-                if self._collapses:
-                    found.append(LostDelete(None, math.inf, number, slot))
-                continue
-            kind, lost_at, length, text = _BODY.unpack(body)
-            stored = None if kind == _EVERYTHING else self._prefix + escape(text[:length].decode())
-            found.append(LostDelete(stored, lost_at, number, slot))
-        self.damaged = damaged
-        return found
+        """Return what is to be deleted by these slots, and count what is damaged."""
+        found, damaged = self._slots.read(slots)
+        self.damaged = len(damaged)
+        entries = found + damaged if self._collapses else found
+        return [one for one in entries if one.written not in self._settled]
+
+
+def _is_whole(content: bytes) -> bool:
+    return len(content) == SIZE and content.startswith(_MAGIC)
 
 
 def _slots_of(content: bytes) -> list[bytes]:
-    return [content[start : start + _SLOT] for start in range(_HEADER, SIZE, _SLOT)]
+    return [content[start : start + SLOT] for start in range(_HEADER, SIZE, SLOT)]
 
 
 def _new_header() -> bytes:

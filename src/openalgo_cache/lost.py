@@ -18,8 +18,9 @@ from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import parse_head
 from openalgo_cache.coherence.near import NearTier
 from openalgo_cache.errors import BackendMisconfiguredError, BackendUnavailableError, CacheError
-from openalgo_cache.journal import Journal, LostDelete
+from openalgo_cache.journal import Journal
 from openalgo_cache.locks import make_lock
+from openalgo_cache.slots import LostDelete
 
 _log = logging.getLogger("openalgo_cache")
 

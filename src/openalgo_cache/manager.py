@@ -14,6 +14,7 @@ from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import FILE_NAME, KeyRing
 from openalgo_cache.errors import ConfigurationError, KeyRingError
 from openalgo_cache.expiry import Lifetime
+from openalgo_cache.health import Healths, healths_of
 from openalgo_cache.locks import make_lock
 from openalgo_cache.settings import Settings, current_settings
 from openalgo_cache.stack import Ground, Stack, build_stack
@@ -177,6 +178,14 @@ class CacheManager:
         if self._view is not None:
             stats[_SYMBOLS] = self._view.stats()
         return stats
+
+    def health(self, *, probe: bool = False) -> Healths:
+        """Return how every cache that was asked for is; never raises.
+
+        Args:
+            probe: Whether those that were used read one key from their store first.
+        """
+        return healths_of(list(self._caches.values()), probe=probe)
 
     def close(self) -> None:
         """Let go of every store. Caches open again when they are used again."""

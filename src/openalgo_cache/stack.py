@@ -109,7 +109,8 @@ def build_stack(
     is_only_copy = policy.durability is Durability.STATE
     lost = None
     if policy.sealing is Sealing.ENCRYPTED and ground.journals:
-        path = settings.cache_file(name, ".deletes")
+        # One a backend: what SQLite could not delete is of no concern to a server, and must not be forgotten for it.
+        path = settings.cache_file(name, f".{backend_name}.deletes")
         journal = Journal(path, ground.ring(), keyspace.prefix, collapses=not is_only_copy)
         lost = LostDeletes(name, journal, backend, near, codec, keeps_newer=is_only_copy)
     is_sealed = policy.sealing is not Sealing.PLAIN
@@ -127,10 +128,13 @@ def build_stack(
     return Stack(keyspace, near, codec, backend, backend_name, tags, lost, lock_stack)
 
 
+def prefix_of(backend_name: str, settings: Settings) -> str:
+    """Return what the stored keys of all caches begin with on a backend."""
+    return settings.server("valkey").key_prefix if backend_name == "valkey" else settings.redis_key_prefix
+
+
 def _keyspace_and_seal(name: str, policy: Policy, ground: Ground, backend_name: str) -> tuple[Keyspace, Seal]:
-    prefix, namespace = ground.settings.redis_key_prefix, ground.settings.cache_namespace
-    if backend_name == "valkey":
-        prefix = ground.settings.server("valkey").key_prefix
+    prefix, namespace = prefix_of(backend_name, ground.settings), ground.settings.cache_namespace
     seal: Seal = Unsealed()
     if policy.sealing is not Sealing.PLAIN:
         ring = ground.ring()

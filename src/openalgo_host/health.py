@@ -51,10 +51,9 @@ def _lost(host: Host) -> str | None:
 
 def _degraded(host: Host) -> str | None:
     """Return what is lost without which some things can be served: a balancer must not remove the instance for it."""
-    try:
-        host.sessions.cache.exists("health")
-    except CacheError:
-        return "cache"
+    statuses = {host.sessions.cache.health(probe=True)["status"], host.manager.health(probe=True)["status"]}
+    if statuses != {"healthy"}:
+        return "cache" if "unavailable" in statuses else "deletes"
     try:
         return None if host.symbols.count() else "symbols"
     except CacheError:

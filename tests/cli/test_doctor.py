@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from openalgo_cache.backends import registry
 from openalgo_cache.cli import session, shapes
 from openalgo_cache.cli.checks import place
+from openalgo_cache.manager import CacheManager
 from tests.cli.conftest import Ran, Run, tree
 from tests.cli.shapes_held import deviations
 
@@ -328,3 +330,44 @@ def test_the_symbol_master(run: Run, folder: Path) -> None:
     assert statuses(run("doctor", "--json"), "symbol master") == ["error"]
     (folder / "db" / "cache_symbols.current").write_text("nonsense")
     assert statuses(run("doctor", "--json"), "symbol master") == ["error"]
+
+
+def lose(application: Callable[[], CacheManager], name: str) -> Path:
+    """Let a deletion of a cache be lost; return the journal."""
+    house = application()
+    cache = house.get_cache(name)
+    cache.set("key", "value")
+    lost = cache._opened().lost
+    assert lost is not None
+    lost.note([cache._opened().keyspace.stored("key")], time.time())
+    house.close()
+    return lost.journal.path
+
+
+def test_lost_deletes(run: Run, application: Callable[[], CacheManager], folder: Path) -> None:
+    """Those that are to be carried out are counted, which carries none out."""
+    lose(application, "auth")
+    before = tree(folder)
+    (seen,) = found(run("doctor", "--json"), "lost deletes")
+    assert seen["status"] == "warning"
+    assert "1 delete of auth" in seen["what"]
+    ran = run("stats", "auth", "--json")
+    assert deviations(ran.json, shapes.Stats) == []
+    assert ran.json["caches"][0]["pending_deletes"] == 1
+    assert "1 delete failed" in run("stats").out
+    assert tree(folder) == before
+    assert run("get", "auth", "key").code == 1
+    assert statuses(run("doctor", "--json"), "lost deletes") == ["ok"]
+
+
+@pytest.mark.parametrize("name, status", [("auth", "warning"), ("strategy_configs", "error")])
+@pytest.mark.parametrize("size", [0, 5_000])
+def test_a_damaged_journal(
+    run: Run, application: Callable[[], CacheManager], folder: Path, name: str, status: str, size: int
+) -> None:
+    """What it held may be forgotten; only where nothing may be rebuilt somebody has to look."""
+    path = lose(application, name)
+    os.truncate(path, size)
+    before = tree(folder)
+    assert statuses(run("doctor", "--json"), "lost deletes") == [status]
+    assert tree(folder) == before

@@ -41,6 +41,21 @@ def test_a_lost_cache_is_degraded(client: FlaskClient, host: Host, monkeypatch: 
     assert client.get("/readyz").status_code == 200
 
 
+def test_a_lost_delete_is_degraded(client: FlaskClient, host: Host) -> None:
+    """Somebody has to see to it, and nobody is told whose."""
+    cache = host.manager.get_cache("auth")
+    lost = cache._opened().lost
+    assert lost is not None
+    lost.note(["openalgo:auth:~someone"], 0.0)
+    answer = client.get("/health")
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["status"], answer.json["reason"]) == (200, "degraded", "deletes")
+    cache.get("key")
+    after = client.get("/health").json
+    assert after is not None
+    assert after["status"] == "healthy"
+
+
 def test_no_symbols_are_degraded(client: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A master that cannot be read."""
     monkeypatch.setattr(type(host.symbols), "count", lambda _self: 0)

@@ -28,6 +28,7 @@ _CHECKS: Final[tuple[Callable[[Session], Iterator[Check]], ...]] = (
     store.check_sqlite,
     store.check_soundness,
     store.check_damaged_copies,
+    store.check_lost_deletes,
     store.check_master,
 )
 _WORST_FIRST: Final = ("error", "warning", "ok")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from openalgo_cache.backends.sqlite.inspection import inspect
 from openalgo_cache.catalogue import Durability, catalogue
 from openalgo_cache.cli.exits import Code
-from openalgo_cache.cli.output import Column, Pen, ago, show, size
+from openalgo_cache.cli.output import Column, Pen, ago, count, show, size
 from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session
 from openalgo_cache.cli.shapes import Figures, Stats
 from openalgo_cache.errors import CacheError
@@ -45,6 +47,7 @@ def stats(env_file: Path | None, name: str | None, *, as_json: bool) -> Code:
 
 def _in_files(session: Session, name: str | None) -> list[Figures]:
     found = []
+    pending = _pending_deletes(session)
     names = [*session.caches_on_disk(), SYMBOLS] if name is None else [name]
     for cache in names:
         if cache == SYMBOLS:
@@ -70,6 +73,7 @@ def _in_files(session: Session, name: str | None) -> list[Figures]:
             figures["keys_read"] = seen.keys_read
             figures["reads"] = seen.reads
             figures["last_read_at"] = seen.last_read_at
+            figures["pending_deletes"] = pending.get(cache, 0)
             figures["problems"] = list(seen.problems)
             found.append(figures)
     return found
@@ -103,6 +107,7 @@ def _blank(name: str, entries: int) -> Figures:
         keys_read=None,
         reads=None,
         last_read_at=None,
+        pending_deletes=0,
         problems=[],
     )
 
@@ -117,12 +122,25 @@ def _in_store(session: Session, name: str | None) -> list[Figures]:
         if cache != SYMBOLS and policy.durability is not Durability.LOCAL
     ]
     found = []
+    pending = _pending_deletes(session)
     for cache in names if name is None else [name]:
         opened = session.find(cache)
         entries = 0 if opened is None else opened.size()
         if entries:
-            found.append(_blank(cache, entries))
+            figures = _blank(cache, entries)
+            figures["pending_deletes"] = pending.get(cache, 0)
+            found.append(figures)
     return found
+
+
+def _pending_deletes(session: Session) -> dict[str, int]:
+    """Return how many lost deletes each cache has to carry out, as far as journals can be read."""
+    pending: Counter[str] = Counter()
+    for notes in session.journals() if session.has_ring() else ():
+        with suppress(CacheError, OSError):
+            if (seen := session.look_into(notes)) is not None:
+                pending[notes.cache] += seen.pending
+    return pending
 
 
 def _draw(pen: Pen, report: Stats, name: str | None) -> None:
@@ -152,6 +170,9 @@ def _draw(pen: Pen, report: Stats, name: str | None) -> None:
     for cache in caches:
         for problem in cache["problems"]:
             pen.line(f"{cache['name']}: {problem}", "red")
+        if cache["pending_deletes"]:
+            what = count(cache["pending_deletes"], "delete")
+            pen.line(f"{cache['name']}: {what} failed and must be carried out; nobody is served these keys", "yellow")
     pen.line()
     pen.line(_NOTE, "dim")
 

@@ -9,7 +9,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import typer
 
@@ -20,11 +20,15 @@ from openalgo_cache.cli.output import printable
 from openalgo_cache.clock import system_clock
 from openalgo_cache.codec.envelope import AEAD, parse_head
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
+from openalgo_cache.journal import Lookout, look
+from openalgo_cache.keys import Keyspace
 from openalgo_cache.manager import CacheManager, Options
 from openalgo_cache.settings import SEARCH, Settings
+from openalgo_cache.stack import prefix_of
 from openalgo_cache.symbols.masterfiles import MasterFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from openalgo_cache.cache import Cache
@@ -39,6 +43,14 @@ _log: Final = logging.getLogger("openalgo_cache")
 
 class RefusedError(typer.TyperException):
     """The command line asks for what cannot be done, or not without another option."""
+
+
+class Notes(NamedTuple):
+    """The journal of a cache's lost deletes on one backend."""
+
+    cache: str
+    backend: str
+    path: Path
 
 
 class Session:
@@ -110,6 +122,20 @@ class Session:
         shape = re.compile(rf"{re.escape(before)}([a-z0-9_-]{{1,64}}){re.escape(after)}")
         found = (shape.fullmatch(path.name) for path in self.folder.glob("*.db"))
         return sorted(match[1] for match in found if match is not None and not _MASTER.fullmatch(match[1]))
+
+    def journals(self) -> Iterator[Notes]:
+        """Yield the journals of lost deletes in this namespace, sorted."""
+        before, after = self.settings.cache_file("0", "").name.rsplit("0", 1)
+        shape = re.compile(rf"{re.escape(before)}([a-z0-9_-]{{1,64}}){re.escape(after)}\.([^.]+)\.deletes")
+        for path in sorted(self.folder.glob("*.deletes")):
+            if (match := shape.fullmatch(path.name)) is not None:
+                yield Notes(match[1], match[2], path)
+
+    def look_into(self, notes: Notes) -> Lookout | None:
+        """Return what a journal says, as :func:`look` does; there must be a key ring."""
+        prefix = prefix_of(notes.backend, self.settings)
+        keyspace = Keyspace(prefix, notes.cache, self.settings.cache_namespace)
+        return look(notes.path, self.manager.ring(), keyspace.prefix)
 
     def find(self, name: str, *, encrypted: bool = False, blinded: bool = False) -> Cache | None:
         """Open a cache that is there; return None if nothing was ever stored in it.

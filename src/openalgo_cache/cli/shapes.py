@@ -76,6 +76,7 @@ class Figures(TypedDict):
     keys_read: Annotated[int | None, "how many keys were ever read, as far as it is on the disk yet"]
     reads: Annotated[int | None, "how often, without what the near tiers answered"]
     last_read_at: Annotated[float | None, "when the last time was"]
+    pending_deletes: Annotated[int, "deletes that failed and are still to be carried out; nobody is served these keys"]
     problems: Annotated[list[str], "what is damaged"]
 
 

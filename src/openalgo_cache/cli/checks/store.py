@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -84,6 +85,40 @@ def check_damaged_copies(session: Session) -> Iterator[Check]:
             f"files were damaged and rebuilt; what they held is in {names}",
             "Find out why (the disk, a kill of the machine, a copied file), then delete the copies",
         )
+
+
+def check_lost_deletes(session: Session) -> Iterator[Check]:
+    """Look into the journals of what could not be deleted."""
+    if not session.has_ring():
+        return
+    sound = 0
+    for notes in session.journals():
+        name, path = notes.cache, notes.path
+        try:
+            seen = session.look_into(notes)
+        except CacheError as problem:
+            yield error("lost deletes", str(problem), "Restore the key ring from a backup")
+            return
+        if seen is None:
+            continue
+        is_only_copy = policy_of(name, session.settings).durability is Durability.STATE
+        if seen.damaged:
+            what = f"{path} is damaged: something that had to be deleted from {name} may be forgotten"
+            if is_only_copy:
+                yield error("lost deletes", what, f"Look through {name} for what should be gone; then delete the file")
+            else:
+                yield warning("lost deletes", what, f"The next use of {name} clears it, to be on the safe side")
+        elif not os.access(path, os.W_OK):
+            yield error("lost deletes", f"{path} cannot be written", "Run as the owner of the files")
+        elif seen.pending:
+            what = (
+                f"{count(seen.pending, 'delete')} of {name} failed and must be carried out; nobody is served these keys"
+            )
+            yield warning("lost deletes", what, "See that the store can be written; the next use of the cache does it")
+        else:
+            sound += 1
+    if sound:
+        yield ok("lost deletes", f"none in {count(sound, 'journal')}")
 
 
 def check_master(session: Session) -> Iterator[Check]:
