@@ -6,6 +6,7 @@ One thread a process serves all files. It starts with the first write in that pr
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import weakref
@@ -28,6 +29,8 @@ _FIRST: Final = 5.0
 _INTERVAL: Final = 60.0
 _KEYS_A_STEP: Final = 200
 _PAGES_A_STEP: Final = 64
+_VERSION_SECONDS: Final = 60.0
+"""What one of ``PRAGMA user_version``, a number of 32 bits, stands for where it tells when space was given back."""
 _MISCOUNTED: Final = "SELECT entries IS NOT (SELECT count(*) FROM cache) FROM counter"
 _RECOUNT: Final = "UPDATE counter SET entries = (SELECT count(*) FROM cache)"
 _EXPIRED: Final = "SELECT key FROM cache WHERE expires_at <= ? LIMIT 5000"
@@ -52,7 +55,7 @@ class Upkeep:
         self._backups = backups
         self._vacuum_interval = vacuum_interval
         self._now = clock
-        self._vacuumed_at = clock()
+        self._vacuumed_at = -math.inf
         self._is_served = False
         self._busy = make_lock()
         self.purged = 0
@@ -87,8 +90,7 @@ class Upkeep:
         if self._backups is not None:
             backups = self._backups
             self._store.maintain(lambda connection: backups.make(connection, now))
-        if self._vacuum_interval and now - self._vacuumed_at >= self._vacuum_interval:
-            self._vacuumed_at = now
+        if self._may_vacuum(now) and self._store.maintain(lambda connection: self._is_time_to_vacuum(connection, now)):
             self.vacuum()
 
     def purge(self, now: float) -> None:
@@ -105,6 +107,19 @@ class Upkeep:
         """Put the counter right, by which the bound is kept, should the file have been changed by something else."""
         if self._store.read(lambda cursor: cursor.execute(_MISCOUNTED).get):
             self._store.write(lambda cursor: cursor.execute(_RECOUNT))
+
+    def _may_vacuum(self, now: float) -> bool:
+        """Return whether, as far as we know, it is time; a clock that was set back is no reason to wait."""
+        return self._vacuum_interval > 0 and not 0 <= now - self._vacuumed_at < self._vacuum_interval
+
+    def _is_time_to_vacuum(self, connection: apsw.Connection, now: float) -> bool:
+        """Return whether it is time by what the file says, which outlives processes; if so, say there that we do it."""
+        self._vacuumed_at = connection.pragma("user_version") * _VERSION_SECONDS
+        if not self._may_vacuum(now):
+            return False
+        self._vacuumed_at = now
+        connection.pragma("user_version", int(now / _VERSION_SECONDS) & 0x7FFF_FFFF)
+        return True
 
     def vacuum(self) -> None:
         """Give unused pages back to the file system, a few under each lock."""
