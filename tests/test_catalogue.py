@@ -208,6 +208,7 @@ def test_a_policy_in_words() -> None:
         "blinded keys": True,
         "durability": "cache",
         "on_error": "miss",
+        "stale for": "never",
     }
 
 

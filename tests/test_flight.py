@@ -18,9 +18,9 @@ from openalgo_cache.cache import Cache
 from openalgo_cache.errors import BackendUnavailableError, UnsupportedValueError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.testing import FakeClock
-from tests import workers
+from tests import cold_key, workers
 from tests.stacks import manager
-from tests.workers import PATIENCE, SPAWN
+from tests.workers import PATIENCE
 
 LEASE = flight.LEASE_SECONDS
 
@@ -131,21 +131,6 @@ def test_of_two_handles_one_loads(tmp_path: Path, clock: FakeClock, pool: Thread
     assert never.runs == 0
     for house in houses:
         house.close()
-
-
-def test_of_three_processes_one_loads(tmp_path: Path) -> None:
-    """And the others get what it loaded."""
-    ready, go, results = SPAWN.Semaphore(0), SPAWN.Event(), SPAWN.Queue()
-    counted = tmp_path / "loads"
-    processes = [workers.start(workers.load_once, tmp_path, ready, go, str(counted), results) for _ in range(3)]
-    for _ in processes:
-        assert ready.acquire(timeout=PATIENCE)
-    go.set()
-    values = [results.get(timeout=PATIENCE) for _ in processes]
-    for process in processes:
-        workers.join(process)
-    assert len(set(values)) == 1
-    assert counted.read_bytes() == b"."
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -383,10 +368,7 @@ def test_an_expired_lease_is_taken_over(tmp_path: Path, pool: ThreadPoolExecutor
 
 def test_a_loader_that_was_killed_is_taken_over(tmp_path: Path, clock: FakeClock) -> None:
     """Its process is gone; its lease stands in the store until it runs out."""
-    loading = SPAWN.Event()
-    loader = workers.start(workers.load_and_die, tmp_path, loading)
-    assert loading.wait(PATIENCE)
-    workers.kill(loader)
+    cold_key.load_and_be_killed({"base_folder": tmp_path, "cache_backend": "sqlite"})
     house = manager(tmp_path, clock)
     cache = house.get_cache("quotes")
     clock.now = time.time() + LEASE / 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -108,22 +107,6 @@ def kill(process: BaseProcess) -> None:
     process.join(PATIENCE)
 
 
-def load_once(folder: Path, ready: Any, go: Event, loads: Any, results: Any) -> None:
-    """Ask for one cold key when told to; count the loads in a shared file of one byte each."""
-    cache = manager(folder).get_cache("quotes")
-
-    def load() -> str:
-        with Path(loads).open("ab") as file:
-            file.write(b".")
-        time.sleep(0.2)  # long enough that the others come while it runs
-        return f"loaded by {os.getpid()}"
-
-    cache.get("another key")  # so that the files are open
-    ready.release()
-    go.wait(PATIENCE)
-    results.put(cache.get_or_set("key", load))
-
-
 def delete_key(folder: Path, verb: str) -> None:
     """Change ``key`` in one way or another."""
     cache = manager(folder).get_cache("quotes")
@@ -135,17 +118,6 @@ def delete_key(folder: Path, verb: str) -> None:
         cache.pop("key", None)
     else:
         cache.clear()
-
-
-def load_and_die(folder: Path, loading: Event) -> None:
-    """Take the lease of ``key`` and never come back."""
-
-    def load() -> str:
-        loading.set()
-        time.sleep(PATIENCE)
-        return "never"
-
-    manager(folder).get_cache("quotes").get_or_set("key", load)
 
 
 def count_under_a_lock(folder: Path, counted: str, rounds: int) -> None:

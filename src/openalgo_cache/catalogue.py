@@ -74,6 +74,7 @@ class Policy:
             "blinded keys": self.blinded,
             "durability": self.durability.value,
             "on_error": "raise" if self.raises else "miss",
+            "stale for": "never" if self.stale_for is None else f"{self.stale_for:g} s",
         }
 
 
@@ -117,7 +118,7 @@ def with_options(policy: Policy, name: str, options: dict[str, object]) -> Polic
     Args:
         policy: The policy that the catalogue or the settings give.
         name: The cache's name, for messages.
-        options: Some of ``ttl``, ``maxsize``, ``encrypted``, ``blinded``, ``local``, ``on_error``.
+        options: Some of ``ttl``, ``maxsize``, ``encrypted``, ``blinded``, ``local``, ``on_error``, ``stale_for``.
 
     Raises:
         ConfigurationError: An option contradicts what the catalogue demands.
@@ -154,7 +155,22 @@ def with_options(policy: Policy, name: str, options: dict[str, object]) -> Polic
         if options["on_error"] not in {"raise", "miss"}:
             raise ConfigurationError(f"cache {name!r}: on_error is 'raise' or 'miss', not {options['on_error']!r}")
         changes["raises"] = options["on_error"] == "raise" or policy.durability is Durability.STATE
-    return replace(policy, **changes)  # type: ignore[arg-type]  # each value was checked above
+    changed = replace(policy, **changes)  # type: ignore[arg-type]  # each value was checked above
+    return _with_stale_for(changed, name, options["stale_for"]) if "stale_for" in options else changed
+
+
+def _with_stale_for(policy: Policy, name: str, stale_for: object) -> Policy:
+    """Return a policy by which expired values are served, unless what it is for must not be used past its expiry."""
+    seconds = expires_at(stale_for, 0.0)  # type: ignore[arg-type]  # it refuses what is none
+    if seconds is None:
+        return policy
+    secret = policy.sealing is Sealing.ENCRYPTED or policy.blinded
+    if secret or policy.limit is not None or policy.durability is Durability.STATE:
+        what = "is encrypted" if secret else "ends with the session" if policy.limit is not None else "holds state"
+        raise ConfigurationError(
+            f"cache {name!r} {what}, and what it holds must not be used past its expiry: leave stale_for out"
+        )
+    return replace(policy, stale_for=seconds)
 
 
 def policy_of_locks(policy: Policy) -> Policy:

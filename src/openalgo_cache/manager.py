@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
 
@@ -38,6 +39,7 @@ class Options(TypedDict, total=False):
         backend: The backend's name, in place of the configured one.
         local: Whether the cache stays in this process, whatever the backend.
         on_error: ``"miss"`` or ``"raise"``: what a failing store means.
+        stale_for: Seconds past its expiry for which a value may stand in for one that cannot be loaded; None for none.
     """
 
     ttl: Lifetime
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     backend: str
     local: bool
     on_error: Literal["miss", "raise"]
+    stale_for: float | timedelta | None
 
 
 class _RingWhenNeeded:

@@ -60,6 +60,7 @@ _WITH_ASSERTS: Final = {
     for place in (
         "backend_contract",
         "cache_locks",
+        "cache_stale",
         "cache_tags",
         "cache_times",
         "cache_values",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from openalgo_cache.testing.cache_locks import CacheLocks
+from openalgo_cache.testing.cache_stale import CacheStale
 from openalgo_cache.testing.cache_tags import CacheTags
 from openalgo_cache.testing.cache_times import CacheTimes
 from openalgo_cache.testing.cache_values import CacheValues
 from openalgo_cache.testing.cache_verbs import CacheVerbs
 
 
-class CacheContract(CacheValues, CacheVerbs, CacheTimes, CacheTags, CacheLocks):
+class CacheContract(CacheValues, CacheVerbs, CacheTimes, CacheTags, CacheLocks, CacheStale):
     """A cache on the backend, sealed in every way. Inherit it beside ``BackendContract``."""
