@@ -101,6 +101,7 @@ def build_stack(
             maxsize=policy.maxsize,
             durable=policy.durability is Durability.STATE,
             is_intact=codec.verifies,
+            subkey=lambda purpose: ground.ring().subkey(purpose, b""),
             settings=settings,
             clock=ground.clock,
         )

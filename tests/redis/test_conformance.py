@@ -13,7 +13,14 @@ from openalgo_cache.backends.redis import RedisBackend
 from openalgo_cache.backends.resp.backend import RespBackend
 from openalgo_cache.backends.valkey import ValkeyBackend
 from openalgo_cache.settings import Settings
-from openalgo_cache.testing import BackendContract, CacheContract, Contract, ScanContract, SharedContract
+from openalgo_cache.testing import (
+    BackendContract,
+    CacheContract,
+    Contract,
+    InvalidationContract,
+    ScanContract,
+    SharedContract,
+)
 
 pytestmark = pytest.mark.server
 
@@ -45,11 +52,11 @@ class OnServer(Contract):
         return self.tested.create(request)
 
 
-class Everything(OnServer, BackendContract, CacheContract, ScanContract, SharedContract):
+class Everything(OnServer, BackendContract, CacheContract, ScanContract, InvalidationContract, SharedContract):
     """All contracts that these backends are held to, with each way of sealing."""
 
 
-class Bytes(OnServer, BackendContract, ScanContract):
+class Bytes(OnServer, BackendContract, ScanContract, InvalidationContract):
     """Those about bytes alone: whatever seals them, a server gets nothing else."""
 
 
@@ -119,3 +126,14 @@ class TestRedisSentinel(Everything):
     """A primary that Sentinels name."""
 
     fixture = "redis_sentinels"
+
+
+@pytest.mark.soak
+class TestRedisWithoutNearTier(Everything):
+    """Every read goes to the server."""
+
+    fixture = "redis_server"
+
+    def make_settings(self, folder: Path) -> Settings:
+        """Turn the near tier off."""
+        return replace(super().make_settings(folder), cache_near_enabled=False)

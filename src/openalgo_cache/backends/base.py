@@ -38,6 +38,7 @@ class Request:
         maxsize: The most entries to keep; None for no bound.
         durable: Whether entries are the only copy: a write is safe when it returns, and nothing is ever evicted.
         is_intact: Tells whether a record, under its stored key, is as it was written.
+        subkey: Returns a key of this installation, the same in all its processes, for a purpose.
         settings: The settings in effect.
         clock: Where the time comes from.
     """
@@ -48,6 +49,7 @@ class Request:
     maxsize: int | None
     durable: bool
     is_intact: Callable[[str, bytes], bool]
+    subkey: Callable[[str], bytes]
     settings: Settings
     clock: Clock
 

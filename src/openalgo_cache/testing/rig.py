@@ -110,6 +110,7 @@ class Rig:
             maxsize=maxsize,
             durable=durable,
             is_intact=_always,
+            subkey=lambda purpose: self.ring.subkey(purpose, b""),
             settings=self.settings,
             clock=self.clock,
         )

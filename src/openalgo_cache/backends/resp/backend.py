@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from openalgo_cache.backends.base import CacheBackend, Entry, Request
+from openalgo_cache.backends.base import CacheBackend, Entry, InvalidationListener, Request
+from openalgo_cache.backends.invalidation.streams import Subscriptions
 from openalgo_cache.backends.resp.client import acquire, release
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class RespBackend(CacheBackend):
         server: Where it is.
         prefix: What every stored key of the cache begins with.
         clock: Where the time comes from.
+        subkey: See Request.
         durable: Whether a write has to reach a replica, where there are replicas, before it counts.
 
     Attributes:
@@ -49,7 +51,9 @@ class RespBackend(CacheBackend):
     driver: ClassVar[Driver]
     name: ClassVar[ServerName]
 
-    def __init__(self, server: Server, prefix: str, clock: Clock, *, durable: bool = False) -> None:
+    def __init__(
+        self, server: Server, prefix: str, clock: Clock, subkey: Callable[[str], bytes], *, durable: bool = False
+    ) -> None:
         self._server = server
         self._prefix = prefix
         self._now = clock
@@ -57,16 +61,21 @@ class RespBackend(CacheBackend):
         self._call = self._client.call
         self._write = self._client.write if durable else self._client.call
         self._durable = durable
+        self._subscriptions = Subscriptions(server, prefix, lambda: subkey("announcements"))
         self._closed = False
 
     @classmethod
     def create(cls, request: Request) -> Self:  # noqa: D102  # see CacheBackend
         server = request.settings.server(cls.name)
-        return cls(server, request.prefix, request.clock, durable=request.durable)
+        return cls(server, request.prefix, request.clock, request.subkey, durable=request.durable)
 
     def listen(self, listener: OutageListener) -> None:
         """Tell ``listener`` when the server goes and comes."""
         self._client.listeners.append(listener)
+
+    def subscribe(self, listener: InvalidationListener) -> None:
+        """See SupportsInvalidation."""
+        self._subscriptions.add(listener)
 
     def get(self, key: str) -> Entry | None:  # noqa: D102
         value = self._call(key, "GET", key)
@@ -76,7 +85,10 @@ class RespBackend(CacheBackend):
         return _is_live(self._call(key, *_look(key)), self._now())
 
     def set(self, key: str, entry: Entry) -> None:  # noqa: D102
-        self._write(key, *_put(key, entry, self._now()))
+        try:
+            self._write(key, *_put(key, entry, self._now()))
+        finally:
+            self._announce((key,))
 
     def delete(self, key: str) -> bool:  # noqa: D102
         return self.delete_many((key,)) == 1
@@ -97,7 +109,10 @@ class RespBackend(CacheBackend):
                 self.set(key, entry)
             return
         now = self._now()
-        self._client.calls((key, _put(key, entry, now)) for key, entry in entries.items())
+        try:
+            self._client.calls((key, _put(key, entry, now)) for key, entry in entries.items())
+        finally:
+            self._announce(entries)
 
     def delete_many(self, keys: Iterable[str]) -> int:  # noqa: D102
         now = self._now()
@@ -107,7 +122,10 @@ class RespBackend(CacheBackend):
         commands: list[tuple[str, Command]] = []
         for key in wanted:
             commands += ((key, _look(key)), (key, ("UNLINK", key)))
-        replies = iter(self._client.calls(commands))
+        try:
+            replies = iter(self._client.calls(commands))
+        finally:
+            self._announce(wanted)
         # What came in between the two was alive when it was removed.
         return sum(
             removed == 1 and (not seen or _is_live(seen, now)) for seen, removed in zip(replies, replies, strict=True)
@@ -129,6 +147,12 @@ class RespBackend(CacheBackend):
             yield from self.get_many(keys).items()
 
     def compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:  # noqa: D102
+        try:
+            return self._compare_and_set(key, expected, new)
+        finally:
+            self._announce((key,))
+
+    def _compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:
         now = self._now()
         if expected is None and new is not None:
             added = self._write(key, *_put(key, new, now), "NX", repeatable=False)
@@ -146,7 +170,13 @@ class RespBackend(CacheBackend):
     def close(self) -> None:  # noqa: D102
         if not self._closed:
             self._closed = True
+            self._subscriptions.close()
             release(self.driver, self._server, self._client)
+
+    def _announce(self, keys: Iterable[str]) -> None:
+        """Let those know to whom the server can't tell it; of state nobody keeps copies."""
+        if not self._durable:
+            self._subscriptions.changed(keys, self._call)
 
     def _delete_replicated(self, key: str) -> bool:
         seen = self._call(key, *_look(key))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from openalgo_cache.backends.invalidation.streams import doubt
 from openalgo_cache.backends.resp.dialling import Address
 from openalgo_cache.backends.resp.errors import Errors, Failure
 from openalgo_cache.backends.resp.replication import Replication
@@ -183,6 +184,7 @@ class Client:
 
     def _elsewhere(self, key: str, node: Node, error: Exception, redirects: int) -> Node:
         """Return the node that an error reply points to; raise the translated error if it points nowhere."""
+        doubt(self._server)
         if redirects > _REDIRECTS:
             raise self._refused(node, error) from error
         if isinstance(error, self._redirect) and self._topology.scattered:
