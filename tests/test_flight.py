@@ -417,20 +417,21 @@ def test_of_many_tasks_one_loads(cache: Cache) -> None:
 def test_a_cancelled_task_lets_another_load(cache: Cache) -> None:
     """Its lease goes with it."""
     runs = 0
+    loading = asyncio.Event()
 
     @cache.cached("{symbol}")
     async def quote(symbol: str) -> str:
         nonlocal runs
         runs += 1
         if runs == 1:
+            loading.set()
             await asyncio.sleep(PATIENCE)
         return f"{symbol} {runs}"
 
     async def ask() -> str:
         first = asyncio.create_task(quote("NIFTY"))
-        await asyncio.sleep(0.01)
+        await loading.wait()
         second = asyncio.create_task(quote("NIFTY"))
-        await asyncio.sleep(0.01)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first

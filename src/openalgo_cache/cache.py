@@ -6,13 +6,13 @@ call. Everything else goes down the storeys in the open (``handle.py``), one sma
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openalgo_cache.backends.base import CacheBackend, SupportsScan
 from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
-from openalgo_cache.course import drive, drive_async
+from openalgo_cache.course import drive
 from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.flight import course
@@ -24,6 +24,9 @@ from openalgo_cache.lost import DeleteLostError
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
 from openalgo_cache.tags import several
+
+if TYPE_CHECKING:
+    from openalgo_cache.aio import AsyncCache
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Key)
@@ -40,7 +43,7 @@ class Cache(Handle):
 
     """
 
-    __slots__ = ()
+    __slots__ = ("_aio",)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -67,14 +70,7 @@ class Cache(Handle):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
         """Return the values of those of ``keys`` that are there."""
-        found: dict[K, Any] = {}
-        missing: dict[str, K] = {}
-        keyspace = self._opened().keyspace
-        for key in keys:
-            if (value := self._peek(key)) is not MISSING:
-                found[key] = value
-            else:
-                missing[keyspace.stored(key)] = key
+        found, missing = self._peek_many(keys)
         if missing:
             found |= self._read_many(missing)
         return found
@@ -298,10 +294,6 @@ class Cache(Handle):
         value: T = self.get(key, MISSING)
         return value if value is not MISSING else drive(course(self, key, ttl, tags), load)
 
-    async def _get_or_await(self, key: Key, load: Callable[[], Awaitable[T]], ttl: Ttl, tags: Iterable[str]) -> T:
-        value = self.get(key, MISSING)
-        return value if value is not MISSING else await drive_async(course(self, key, ttl, tags), load)
-
     def cached(self, key: str | None = None, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> Wrap[Any]:
         """Make a decorator that keeps what a function returns, plain or async, as :meth:`get_or_set` does.
 
@@ -315,7 +307,7 @@ class Cache(Handle):
             key,
             tuple(several(tags)),
             lambda made, load, its_tags: self.get_or_set(made, load, ttl, tags=its_tags),
-            lambda made, load, its_tags: self._get_or_await(made, load, ttl, its_tags),
+            lambda made, load, its_tags: self.aio.get_or_set(made, load, ttl, tags=its_tags),
         )
 
     # --- working together ---------------------------------------------------------------------------------------------
@@ -336,6 +328,19 @@ class Cache(Handle):
             InvalidLifetimeError: ``ttl`` is no possible time, or None.
         """
         return Lock(self._lock_records(), name, ttl, timeout)
+
+    # --- for asyncio --------------------------------------------------------------------------------------------------
+
+    @property
+    def aio(self) -> AsyncCache:
+        """The same verbs for asyncio callers: ``await cache.aio.get("key")``."""
+        try:
+            return self._aio
+        except AttributeError:  # asyncio is loaded only where it is used
+            from openalgo_cache.aio import AsyncCache  # noqa: PLC0415  # likewise
+
+            self._aio: AsyncCache = AsyncCache(self)
+            return self._aio
 
     # --- the face of a dict: what code that used a TTLCache goes on using ---------------------------------------------
 

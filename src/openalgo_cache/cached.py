@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from openalgo_cache.errors import ConfigurationError
@@ -33,7 +33,7 @@ def wrapper(template: str | None, tags: Tags, get_or_set: GetOrSet, get_or_await
             @wraps(function)
             async def awaiting(*args: Any, **kwargs: Any) -> Any:
                 key, made = make(args, kwargs)
-                return await get_or_await(key, lambda: function(*args, **kwargs), made)
+                return await get_or_await(key, partial(function, *args, **kwargs), made)
 
             return awaiting
 

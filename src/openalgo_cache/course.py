@@ -6,7 +6,7 @@ Its callers, plain and async, drive it.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, TypeVar
 
 _FIRST_PAUSE: Final = 0.000_5
@@ -48,24 +48,3 @@ def drive(steps: Course[T], load: Callable[[], Any] = nothing) -> T:
                 step = steps.send(value)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # what the course returns
-
-
-async def drive_async(steps: Course[T], load: Callable[[], Awaitable[Any]]) -> T:
-    """Drive a course, awaiting."""
-    import asyncio  # noqa: PLC0415  # slow to import, and there already where this runs
-
-    try:
-        step = next(steps)
-        while True:
-            if step != LOAD:
-                await asyncio.sleep(step)
-                step = next(steps)
-                continue
-            try:
-                value = await load()
-            except BaseException as error:  # noqa: BLE001  # passed on to the course, which raises it
-                step = steps.throw(error)
-            else:
-                step = steps.send(value)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # likewise

@@ -37,9 +37,10 @@ RETRY_SECONDS: Final = 10.0
 class Flight:
     """A load under way in this process, and what came of it."""
 
-    __slots__ = ("cancelled", "error", "landed", "record")
+    __slots__ = ("cancelled", "error", "landed", "loop", "record")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: object | None) -> None:
+        self.loop = loop  # on which it is led, if on one
         self.landed = False
         self.cancelled = False
         self.error: Exception | None = None
@@ -56,8 +57,8 @@ class Flights:
         self._process = -1
         self._under_way: dict[str, Flight] = {}
 
-    def board(self, stored: str) -> tuple[Flight, bool]:
-        """Return the flight for a key, and whether the caller has to lead it."""
+    def board(self, stored: str, loop: object | None) -> tuple[Flight, bool]:
+        """Return the flight for a key, and whether the caller, on that event loop, has to lead it."""
         with self._lock:
             if self._process != os.getpid():  # a forked child waits for its parent's loads at the leases in the store
                 self._process = os.getpid()
@@ -65,7 +66,7 @@ class Flights:
             flight = self._under_way.get(stored)
             if flight is not None:
                 return flight, False
-            flight = self._under_way[stored] = Flight()
+            flight = self._under_way[stored] = Flight(loop)
             return flight, True
 
     def land(self, stored: str, flight: Flight) -> None:
@@ -91,8 +92,15 @@ class Flights:
                     flight.cancelled = True
 
 
-def course(cache: Handle, key: Key, ttl: Ttl, tags: Iterable[str] = ()) -> Course[Any]:
+def course(cache: Handle, key: Key, ttl: Ttl, tags: Iterable[str] = (), loop: object | None = None) -> Course[Any]:
     """Yield what to do next until the value is there, and return it.
+
+    Args:
+        cache: The cache.
+        key: The key.
+        ttl: The lifetime of what is loaded.
+        tags: The tags that it carries.
+        loop: The event loop of an asyncio caller, who awaits what is yielded.
 
     Yields:
         Seconds to wait, or LOAD: then send the loaded value, or throw what the loader raised.
@@ -100,12 +108,14 @@ def course(cache: Handle, key: Key, ttl: Ttl, tags: Iterable[str] = ()) -> Cours
     stack = cache._opened()
     stored, ids = stack.keyspace.stored(key), stack.tags.ids(tags)
     while True:
-        flight, leads = cache._flights.board(stored)
+        flight, leads = cache._flights.board(stored, loop)
         if leads:
             return (yield from _lead(cache, key, stored, flight, ttl, ids))
         for pause in pauses():
             if flight.landed:
                 break
+            if loop is None and flight.loop is not None and flight.loop is _running_loop():
+                return (yield LOAD)  # it is led by a task of the loop that the caller keeps from running
             yield pause
         if flight.cancelled:
             continue
@@ -116,6 +126,15 @@ def course(cache: Handle, key: Key, ttl: Ttl, tags: Iterable[str] = ()) -> Cours
             value, _, terms = stack.codec.decode(stored, flight.record)
             if terms is None or cache._swallowing(False, stack.tags.hold, terms.tags):
                 return value
+
+
+def _running_loop() -> object | None:
+    import asyncio  # noqa: PLC0415  # slow to import, and there already where this is asked
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class _Ground(NamedTuple):
@@ -139,7 +158,7 @@ def _lead(  # noqa: PLR0913  # what a load consists of
     try:
         ground = _Ground(NOTHING)
         for pause in pauses():
-            ground = _reserve(cache, stored, ttl, ids)
+            ground = _reserve(cache, key, stored, ttl, ids)
             if ground.seen.value is not None:
                 return ground.seen.value.value
             if ground.lease is not None or cache._outage:
@@ -172,20 +191,25 @@ def _lead(  # noqa: PLR0913  # what a load consists of
         cache._flights.land(stored, flight)
 
 
-def _reserve(cache: Handle, stored: str, ttl: Ttl, ids: tuple[bytes, ...]) -> _Ground:
+def _reserve(cache: Handle, key: Key, stored: str, ttl: Ttl, ids: tuple[bytes, ...]) -> _Ground:
     """Look, and put a lease where nothing is."""
     stack, now = cache._opened(), cache._now()
+    lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
     try:
         seen = cache._look_up(stack, stored)
         if seen.value is not None or seen.leased:
             return _Ground(seen)
         # The tags come first: if one of them is cleared while the value is loaded, the value is not to be served.
         tags = stack.tags.cover(ids, cache._kept_until(cache._expiry(ttl, now))) if ids else ()
-        lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
         reserved = stack.backend.compare_and_set(stored, seen.payload, Entry(lease, now + LEASE_SECONDS))
     except BackendUnavailableError as error:
         cache._failed(error)
         return _Ground(NOTHING)
+    except Exception:
+        raise
+    except BaseException:  # a cancellation, or Ctrl-C: the lease may have been put there all the same
+        _settle(cache, key, stored, lease, None)
+        raise
     return _Ground(seen, lease if reserved else None, tags)
 
 

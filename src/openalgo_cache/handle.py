@@ -262,6 +262,18 @@ class Handle:
         entry.uses += 1
         return value
 
+    def _peek_many(self, keys: Iterable[K]) -> tuple[dict[K, Any], dict[str, K]]:
+        """Return what the near tier holds of ``keys``, and the others by their stored form."""
+        found: dict[K, Any] = {}
+        missing: dict[str, K] = {}
+        keyspace = self._opened().keyspace
+        for key in keys:
+            if (value := self._peek(key)) is not MISSING:
+                found[key] = value
+            else:
+                missing[keyspace.stored(key)] = key
+        return found, missing
+
     def _items(self, stack: Stack, backend: SupportsScan, matching: str) -> Iterator[tuple[Key, Any]]:
         scanning = backend.scan(matching)
         while (found := self._swallowing(None, next, scanning, None)) is not None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -78,7 +79,14 @@ class Lock:
         holder = os.urandom(16)
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         for pause in pauses():
-            fence: int | None = self._records._exchange(self._name, lambda found: self._take(found, holder), None)
+            try:
+                fence: int | None = self._records._exchange(self._name, lambda found: self._take(found, holder), None)
+            except Exception:
+                raise
+            except BaseException:  # a cancellation, or Ctrl-C: it may be ours all the same
+                self._holder = holder
+                self._give_back()
+                raise
             if fence is not None:
                 self._holder, self._fence = holder, fence
                 return fence
@@ -109,8 +117,17 @@ class Lock:
         except CacheError:
             if kind is None:
                 raise
+        except BaseException:  # a cancellation, or Ctrl-C, in the middle
+            self._give_back()
+            raise
         finally:
             self._holder = _NOBODY
+
+    def _give_back(self) -> None:
+        """Release the lock if it is ours."""
+        with suppress(CacheError):
+            self._replace_ours((_NOBODY, self._fence, 0.0), self._records._now())
+        self._holder = _NOBODY
 
     def _take(self, found: Found | None, holder: bytes) -> Keep | Put:
         now = self._records._now()

@@ -9,10 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from openalgo_cache.clock import Clock
 from openalgo_cache.settings import Settings
+
+T = TypeVar("T")
 
 
 class Entry(NamedTuple):
@@ -136,6 +138,15 @@ class SupportsScan(Protocol):
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the live entries whose stored key begins with ``prefix``, once each, holding no lock in between."""
+        ...
+
+
+@runtime_checkable
+class SupportsAsyncio(Protocol):
+    """A backend that asyncio callers need no worker thread for, since it waits for nothing, or waits on their loop."""
+
+    async def on_loop(self, verb: Callable[..., T], *arguments: Any) -> T:
+        """Call ``verb``, which calls this backend, without keeping the running loop from running."""
         ...
 
 

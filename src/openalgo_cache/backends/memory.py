@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenListener
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.eviction import BoundedDict
 from openalgo_cache.locks import make_lock
+
+T = TypeVar("T")
 
 _UNBOUNDED = 2**62
 
@@ -42,6 +45,10 @@ class MemoryBackend(CacheBackend):
     @classmethod
     def create(cls, request: Request) -> MemoryBackend:  # noqa: D102  # see CacheBackend
         return cls(request.maxsize, request.clock)
+
+    async def on_loop(self, verb: Callable[..., T], *arguments: Any) -> T:
+        """Call ``verb`` right away: memory waits for nothing."""
+        return verb(*arguments)
 
     def get(self, key: str) -> Entry | None:  # noqa: D102
         slot = self._slots.entries.get(key)
