@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openalgo_cache.backends.base import CacheBackend, Request
+from openalgo_cache.backends.base import CacheBackend, Entry, Request
 from openalgo_cache.backends.memory import MemoryBackend
 from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
@@ -231,18 +231,41 @@ def test_a_clock_that_was_set_back_keeps_no_secret_alive(rig: Rig) -> None:
     assert cache.get("key") is None
 
 
-def test_a_load_under_way_does_not_bring_it_back(rig: Rig) -> None:
-    """Its lease goes with the delete, be it carried out late."""
-    cache, other = (rig.cache("secrets", **SECRET) for _ in range(2))
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_load_under_way_does_not_bring_it_back(rig: Rig, policy: str) -> None:
+    """Its lease goes with the delete, be it carried out late, and however long it takes."""
+    cache, other = (rig.cache("secrets", **POLICIES[policy]) for _ in range(2))
 
     def load() -> str:
         lose(other)
         chaos(other).heal()
+        rig.clock.advance(10)
         return "of before"
 
     assert cache.get_or_set("key", load) == "of before"
     assert cache.get("key") is None
     assert other.get("key") is None
+
+
+def test_two_that_carry_it_out_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second finds what was set after the first, and leaves it alone."""
+    cache, other = (rig.cache("secrets", **SECRET) for _ in range(2))
+    cache.set("key", 1)
+    lose(cache)
+    chaos(cache).heal()
+    get = chaos(cache).get
+    others_turn = [True]
+
+    def after_the_other(key: str) -> Entry | None:
+        if others_turn:
+            others_turn.clear()
+            other.set("key", 2)
+        return get(key)
+
+    monkeypatch.setattr(chaos(cache), "get", after_the_other)
+    assert cache.get("key") == 2
+    assert other.get("key") == 2
+    assert pending(cache) == 0
 
 
 def test_an_answer_that_was_lost_is_no_harm(rig: Rig) -> None:
