@@ -6,9 +6,9 @@ holds one does memory work only (the writer's lock of a store is the exception, 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-import time
 import weakref
 from collections import deque
 from pathlib import Path
@@ -157,8 +157,10 @@ if sys.platform == "win32":
             try:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except OSError:  # held by somebody else; msvcrt's own waiting looks once a second only
-                time.sleep(0.001)
+            except OSError as error:
+                if error.errno not in {errno.EACCES, errno.EDEADLK}:
+                    raise
+                sleep(0.001)  # held by somebody else; msvcrt's own waiting looks once a second only
             else:
                 return
 

@@ -297,6 +297,21 @@ def test_a_record_that_is_damaged_comes_from_the_backup_one_by_one(tmp_path: Pat
     again.close()
 
 
+def test_a_record_whose_key_is_damaged_comes_back(tmp_path: Path) -> None:
+    """Nobody has deleted it: what is in its place does not verify there."""
+    cache = state_of(tmp_path)
+    cache.set_many({f"key{number}": value(f"key{number}", 0) for number in range(4)})
+    backup(cache)
+    path = database_of(cache)
+    cache.close()
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE cache SET key = replace(key, 'key1', 'kex1')")
+    harm.overwrite(path, 68, b"\0\0\0\0")
+    again = state_of(tmp_path)
+    assert [again.get(f"key{number}") for number in range(4)] == [value(f"key{number}", 0) for number in range(4)]
+    again.close()
+
+
 def test_state_of_another_key_ring_survives_damage(tmp_path: Path) -> None:
     """Nothing verifies without the right ring, and nothing is thrown away for it."""
     cache = state_of(tmp_path)

@@ -77,7 +77,9 @@ class Backups:
         """
         sources = [salvaged.rows, *(found for path in self.existing() if (found := salvage(path).rows))]
         wanted = set(salvaged.rows)
-        if not salvaged.complete and len(sources) > 1:
+        # A record that is not intact under its key may be another's, whose key is what was damaged.
+        certain = salvaged.complete and all(self._is_intact(row[0], row[3]) for row in salvaged.rows.values())
+        if not certain and len(sources) > 1:
             wanted |= set(sources[1])
         chosen = [self._best([rows[key] for rows in sources if key in rows]) for key in sorted(wanted)]
         _log.warning(
