@@ -157,7 +157,7 @@ def test_a_forked_child_does_not_wait_for_a_load_that_nobody_leads(tmp_path: Pat
         said: list[bytes] = []
         reader = threading.Thread(target=lambda: said.append(pipe.read()), daemon=True)
         reader.start()
-        reader.join(10)
+        reader.join(PATIENCE)
         if reader.is_alive():
             os.kill(child, 9)
             reader.join()

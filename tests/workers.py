@@ -25,7 +25,7 @@ SPAWN: Final[SpawnContext] = multiprocessing.get_context("spawn")
 LOCK_SECONDS: Final = 300.0
 """Of a lock whose holder is killed."""
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds for what takes none on an idle machine."""
 
 
