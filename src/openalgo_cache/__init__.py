@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from openalgo_cache.errors import LockTimeoutError as LockTimeoutError
     from openalgo_cache.errors import ReadOnlyCacheError as ReadOnlyCacheError
     from openalgo_cache.errors import SymbolImportError as SymbolImportError
+    from openalgo_cache.errors import UnreadableExportError as UnreadableExportError
     from openalgo_cache.errors import UnreadableRecordError as UnreadableRecordError
     from openalgo_cache.errors import UnsupportedValueError as UnsupportedValueError
     from openalgo_cache.errors import ValueTooLargeError as ValueTooLargeError
@@ -53,6 +54,12 @@ if TYPE_CHECKING:
     from openalgo_cache.settings import Settings as Settings
     from openalgo_cache.settings import configure_cache_environment as configure_cache_environment
     from openalgo_cache.settings import validate_cache_configuration as validate_cache_configuration
+    from openalgo_cache.transfer import Existing as Existing
+    from openalgo_cache.transfer import TransferReport as TransferReport
+    from openalgo_cache.transfer import copy_cache as copy_cache
+    from openalgo_cache.transfer import export_caches as export_caches
+    from openalgo_cache.transfer import import_caches as import_caches
+    from openalgo_cache.transfer import verify_export as verify_export
     from openalgo_cache.wrappers import AuditCacheWrapper as AuditCacheWrapper
     from openalgo_cache.wrappers import EncryptedCacheWrapper as EncryptedCacheWrapper
 
@@ -64,6 +71,14 @@ _PLACES = {
     "expiry": ("earliest", "until"),
     "settings": ("Settings", "configure_cache_environment", "validate_cache_configuration"),
     "selection": ("auto_detect_backend", "is_redis_available"),
+    "transfer": (
+        "Existing",
+        "TransferReport",
+        "copy_cache",
+        "export_caches",
+        "import_caches",
+        "verify_export",
+    ),
     "wrappers": ("AuditCacheWrapper", "EncryptedCacheWrapper"),
     "policy.access": ("CacheAccessControl",),
     "codec.serializers": ("register",),
@@ -86,6 +101,7 @@ _PLACES = {
         "LockTimeoutError",
         "ReadOnlyCacheError",
         "SymbolImportError",
+        "UnreadableExportError",
         "UnreadableRecordError",
         "UnsupportedValueError",
         "ValueTooLargeError",

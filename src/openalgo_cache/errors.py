@@ -63,6 +63,10 @@ class UnreadableRecordError(CacheError):
     """
 
 
+class UnreadableExportError(CacheError, ValueError):
+    """A file is no export, or not a whole one as it was written: nothing of it was imported."""
+
+
 class BackendUnavailableError(CacheError, ConnectionError):
     """The store behind a cache cannot be reached, is full, is locked for too long, or refuses to write.
 

@@ -11,9 +11,11 @@ import os
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _NO_HARD_LINKS = frozenset(
@@ -106,6 +108,39 @@ def replace_private(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+@contextmanager
+def writing_private(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+    """Open a new 0600 file for writing, which gets the name ``path`` when the block ends well, and vanishes else.
+
+    Args:
+        path: The file; its folder must exist.
+        replace: Whether it may exist; then it is replaced in one atomic step.
+
+    Raises:
+        FileExistsError: It exists, and is not to be replaced.
+        OSError: The folder is missing, full or read-only.
+    """
+    if not replace and os.path.lexists(path):
+        raise _exists(path)
+    temporary, descriptor = _create_temporary(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        if replace:
+            _replace(temporary, path)
+        elif not _publish_new(temporary, path):
+            raise _exists(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "there is such a file already", str(path))
+
+
 def check_private(path: Path, *, allow_root_owner: bool = False) -> str | None:
     """Say what is wrong with the owner or the mode of a file or folder that should be ours alone.
 
@@ -140,11 +175,16 @@ def check_private(path: Path, *, allow_root_owner: bool = False) -> str | None:
     return None
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
-    """Write ``data`` to a new 0600 file beside ``path``, flush it to the disk and return its path."""
+def _create_temporary(path: Path) -> tuple[Path, int]:
+    """Create an empty 0600 file beside ``path``, and return its path and a descriptor to write to."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(temporary, flags, 0o600)
+    return temporary, os.open(temporary, flags, 0o600)
+
+
+def _write_temporary(path: Path, data: bytes) -> Path:
+    """Write ``data`` to a new 0600 file beside ``path``, flush it to the disk and return its path."""
+    temporary, descriptor = _create_temporary(path)
     try:
         try:
             rest = memoryview(data)

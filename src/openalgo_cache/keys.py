@@ -37,6 +37,9 @@ Key = str | bytes | int | tuple["Key | None", ...]
 
 _REMEMBERED: Final = 8192
 
+OF_TAG: Final = "!g"
+"""What the text begins with under which the record of a tag lies."""
+
 MAX_KEY_BYTES: Final = 512
 """The longest text of a key, in bytes of UTF-8 (before escaping)."""
 
@@ -112,7 +115,7 @@ class Keyspace:
 
     def of_tag(self, tag: bytes) -> str:
         """Return where the record of a tag lies, by the tag's id; no caller's key leads there."""
-        return f"{self.prefix}!g{tag.hex()}"
+        return f"{self.prefix}{OF_TAG}{tag.hex()}"
 
     def matching(self, prefix: str) -> str:
         """Return what the stored forms of all str keys that begin with ``prefix`` begin with."""

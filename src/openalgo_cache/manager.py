@@ -143,13 +143,16 @@ class CacheManager:
         """Return the key ring; made at first use where that is allowed.
 
         Args:
-            ephemeral: Return a ring of this process alone, for stores that do not outlive it.
+            ephemeral: Make none: if there is none yet, return a ring of this process alone. For stores that do not
+                outlive it.
 
         Raises:
             KeyRingError: There is none that can be used.
         """
         if (ring := self._rings.get(ephemeral)) is None:
-            ring = self._rings.setdefault(ephemeral, KeyRing.generate() if ephemeral else self._load_ring())
+            path = self.ring_path()
+            alone = ephemeral and path is not None and not path.exists()
+            ring = self._rings.setdefault(ephemeral, KeyRing.generate() if alone else self._load_ring())
         return ring
 
     def ring_path(self) -> Path | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,14 @@ def run() -> Run:
 def application() -> Callable[[], CacheManager]:
     """Make a manager as an application in this folder has it."""
     return lambda: CacheManager(Settings.from_environment())
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package that registers the backend `elsewhere`."""
+    real = importlib.metadata.entry_points
+    point = EntryPoint("elsewhere", "tests.cli.elsewhere_backend:ElsewhereBackend", "openalgo_cache.backends")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **chosen: EntryPoints((*real(**chosen), point)))
 
 
 def tree(folder: Path) -> dict[str, bytes]:

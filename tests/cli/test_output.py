@@ -67,6 +67,7 @@ def test_secrets_are_never_shown(run: Run, folder: Path) -> None:
             assert ran.code == 0
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_every_command_in_both_forms(run: Run) -> None:
     """Each command prints a table or one JSON object of its documented shape, and nothing on standard error."""
     run("set", "settings", "other", "x")
@@ -78,6 +79,9 @@ def test_every_command_in_both_forms(run: Run) -> None:
         "set": ["settings", "k", "v"],
         "get": ["settings", "k"],
         "keys": ["settings"],
+        "copy": ["--from", "sqlite", "--to", "elsewhere"],
+        "export": ["x.oac", "--force"],
+        "import": ["x.oac"],
         "stats": [],
         "info": [],
         "doctor": [],
@@ -112,6 +116,7 @@ def test_tables_fit_the_terminal(run: Run, width: int) -> None:
     commands = [
         ["info", "--all"], ["stats"], ["stats", name], ["doctor"], ["get", name, key],
         ["symbols", "search", "NIFTY"], ["symbols", "show", "RELIANCE", "NSE"],
+        ["export", "x.oac", "--force"], ["import", "x.oac"], ["import", "x.oac", "--dry-run"],
     ]  # fmt: skip
     for command in commands:
         ran = run(*command, width=width, CACHE_ENCRYPTION_ENABLED="false")

@@ -18,7 +18,8 @@ from openalgo_cache.cli.exits import Code, code_of
 from tests.cli.conftest import Run
 
 MODULE = [sys.executable, "-m", "openalgo_cache.cli"]
-GROUPS = ["", "info", "stats", "get", "set", "delete", "keys", "clear", "use", "doctor", "symbols", "symbols import"]
+GROUPS = ["", "info", "stats", "get", "set", "delete", "keys", "clear", "copy", "export", "import",
+          "use", "doctor", "symbols", "symbols import"]  # fmt: skip
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -129,7 +130,8 @@ def test_every_error_of_the_tree_has_its_code() -> None:
         "CacheError": 4, "ConfigurationError": 3, "InvalidKeyError": 2, "InvalidLifetimeError": 2,
         "UnsupportedValueError": 2, "ValueTooLargeError": 2, "ReadOnlyCacheError": 2, "BlindedKeysError": 2,
         "AccessDeniedError": 3, "KeyRingError": 3, "UnreadableRecordError": 6, "BackendUnavailableError": 4,
-        "BackendMisconfiguredError": 3, "SymbolImportError": 6,
+        "BackendMisconfiguredError": 3, "SymbolImportError": 6, "UnreadableExportError": 6,
+        "LockLostError": 4, "LockTimeoutError": 4,
     }  # fmt: skip
     assert code_of(PermissionError(13, "no")) is Code.UNAVAILABLE
     assert code_of(RuntimeError("?")) is Code.BUG

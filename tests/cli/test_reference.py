@@ -28,7 +28,7 @@ def test_the_page_is_fresh() -> None:
 def test_every_command_is_there() -> None:
     """The commands are those that are promised."""
     assert set(WORDS) == {
-        "info", "stats", "get", "set", "delete", "keys", "clear", "use", "doctor",
+        "info", "stats", "get", "set", "delete", "keys", "clear", "copy", "export", "import", "use", "doctor",
         "symbols import", "symbols search", "symbols show", "symbols generate",
     }  # fmt: skip
     assert set(SHAPES) == set(WORDS)

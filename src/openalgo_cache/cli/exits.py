@@ -29,7 +29,7 @@ MEANINGS: Final = {
     Code.CONFIGURATION: "The settings or the key ring cannot be used, or the store refuses them.",
     Code.UNAVAILABLE: "The store, or a file, cannot be reached, read or written.",
     Code.FINDINGS: "The doctor found errors.",
-    Code.DATA: "The data is no good: a master contract with bad rows, or a record that cannot be verified.",
+    Code.DATA: "The data is no good: a master contract with bad rows, a record or an export that cannot be verified.",
     Code.BUG: "Something happened that this program did not foresee; please report the traceback.",
     Code.INTERRUPTED: "Ctrl-C.",
 }
@@ -48,6 +48,7 @@ _CODES: Final = (
     (errors.BackendUnavailableError, Code.UNAVAILABLE),
     (errors.SymbolImportError, Code.DATA),
     (errors.UnreadableRecordError, Code.DATA),
+    (errors.UnreadableExportError, Code.DATA),
     (errors.CacheError, Code.UNAVAILABLE),
     (OSError, Code.UNAVAILABLE),
 )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, count, show, size
+from openalgo_cache.cli.progress import Tell, bar
 from openalgo_cache.cli.session import RefusedError, Session
 from openalgo_cache.cli.shapes import Fields, Generated, Imported, Problem, Searched, Shown
 from openalgo_cache.errors import UnreadableRecordError
@@ -22,8 +20,6 @@ from openalgo_cache.symbols import Instrument, generate_master
 STDIN: Final = Path("-")
 _PROBLEMS_SHOWN: Final = 20
 
-Tell = Callable[[str, float], None]
-
 
 def import_file(env_file: Path | None, source: Path, *, skip_bad: bool, as_json: bool) -> None:
     """Replace the symbol master by a file.
@@ -31,7 +27,7 @@ def import_file(env_file: Path | None, source: Path, *, skip_bad: bool, as_json:
     Raises:
         SymbolImportError: Rows are bad and are not to be skipped, or the file is no master contract.
     """
-    with Session(env_file, as_json=as_json) as session, _bar(as_json=as_json) as tell:
+    with Session(env_file, as_json=as_json) as session, bar(as_json=as_json) as tell:
         session.refuse_without_ring_beside_files()
         done = session.manager.symbols().import_master(
             sys.stdin.buffer if source == STDIN else source, skip_bad=skip_bad, progress=tell
@@ -82,7 +78,7 @@ def generate(target: Path, rows: int, seed: int, *, force: bool, as_json: bool) 
         RefusedError: The file exists, and it was not said that it may go.
         OSError: It cannot be written.
     """
-    with _bar(as_json=as_json) as tell, _writable(target, force=force) as file, _Counted(file, rows, tell) as text:
+    with bar(as_json=as_json) as tell, _writable(target, force=force) as file, _Counted(file, rows, tell) as text:
         generate_master(text, rows, seed)
     report = Generated(file=str(target), rows=rows, seed=seed, bytes=target.stat().st_size)
     show(
@@ -90,19 +86,6 @@ def generate(target: Path, rows: int, seed: int, *, force: bool, as_json: bool) 
         lambda pen: pen.line(f"Wrote {count(rows, 'instrument')} to {target} ({size(report['bytes'])})."),
         as_json=as_json,
     )
-
-
-@contextmanager
-def _bar(*, as_json: bool) -> Iterator[Tell]:
-    """Draw a progress bar on standard error where somebody sees it; yield what tells it how far things are."""
-    console = Console(stderr=True)
-    if as_json or not console.is_terminal:
-        yield lambda _what, _done: None
-        return
-    columns = (TextColumn("{task.description:<9}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda what, done: progress.update(task, description=what, completed=done)
 
 
 @contextmanager

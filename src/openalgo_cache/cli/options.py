@@ -15,6 +15,13 @@ def cache_name(name: str | None) -> str | None:
     return name
 
 
+def cache_names(names: list[str] | None) -> list[str] | None:
+    """Return caches' names, or refuse what cannot be one."""
+    for name in names or ():
+        cache_name(name)
+    return names
+
+
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The cache's name, such as auth.", callback=cache_name, show_default=False)
 ]
@@ -32,3 +39,25 @@ Encrypted = Annotated[
 Blinded = Annotated[
     bool, typer.Option("--blinded", help="The application opens this cache with blinded=True in its own code.")
 ]
+Caches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cache",
+        metavar="NAME",
+        help="Only this cache; may be said several times.",
+        callback=cache_names,
+        show_default=False,
+    ),
+]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable",
+        help="Go on when a record of a cache that is the only copy cannot be verified. Elsewhere such a record is "
+        "passed over anyway. It is never deleted.",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace also what was written later than what comes, or at the same time.")
+]
+KeepExisting = Annotated[bool, typer.Option("--keep-existing", help="Replace nothing that can be read.")]

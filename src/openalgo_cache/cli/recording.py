@@ -89,7 +89,8 @@ def _draw(pen: Pen, report: Used, state: list[str]) -> None:
     pen.line("Processes that run keep the backend they have until they are started again.")
     if previous is not None and previous != backend:
         pen.line(
-            f"What {previous} holds stays there, unseen, until 'openalgo-cache use {previous}'. Nothing is copied."
+            f"What {previous} holds stays there, unseen, until 'openalgo-cache use {previous}'. To bring it over: "
+            f"'openalgo-cache copy --from {previous} --to {backend}'."
         )
     if left := report["left_behind"]:
         pen.line("In SQLite files stay: " + ", ".join(f"{name} ({count:,})" for name, count in left.items()) + ".")

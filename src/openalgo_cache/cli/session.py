@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from openalgo_cache.clock import system_clock
 from openalgo_cache.codec.envelope import AEAD, parse_head
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
 from openalgo_cache.journal import Lookout, look
-from openalgo_cache.keys import Keyspace
+from openalgo_cache.keys import OF_TAG, Keyspace
 from openalgo_cache.manager import CacheManager, Options
 from openalgo_cache.settings import SEARCH, Settings
 from openalgo_cache.stack import prefix_of
@@ -60,13 +61,21 @@ class Session:
         env_file: Where the settings are read from; None for ``.env`` in the current folder.
         as_json: How the library's warnings are written to standard error.
         quiet: Whether they are left out, where the command reports them itself.
+        patience: Seconds that an operation on a server may take here, if the settings give it less.
 
     Raises:
         InvalidSettingsError: The settings cannot work.
     """
 
-    def __init__(self, env_file: Path | None, *, as_json: bool = False, quiet: bool = False) -> None:
-        self.settings = Settings.from_environment(dotenv=SEARCH if env_file is None else env_file)
+    def __init__(
+        self, env_file: Path | None, *, as_json: bool = False, quiet: bool = False, patience: float = 0.0
+    ) -> None:
+        settings = Settings.from_environment(dotenv=SEARCH if env_file is None else env_file)
+        self.settings = replace(
+            settings,
+            redis_operation_timeout=max(settings.redis_operation_timeout, patience),
+            valkey_operation_timeout=max(settings.server("valkey").operation_timeout, patience),
+        )
         self.manager = CacheManager(self.settings)
         self.now = system_clock
         self._choice: selection.Choice | None = None
@@ -152,7 +161,7 @@ class Session:
         self.refuse_unreachable(name)
         if self.choice().backend == "sqlite" and not self.cache_file(name).exists():
             return None
-        self._refuse_without_ring(f"the cache {name!r} cannot be read")
+        self.refuse_without_ring(f"the cache {name!r} cannot be read")
         return self._opened(name, encrypted=encrypted, blinded=blinded)
 
     def open(self, name: str, *, encrypted: bool = False, blinded: bool = False) -> Cache:
@@ -169,7 +178,7 @@ class Session:
             options["encrypted"] = True
         cache = self.manager.get_cache(name, **options)
         if name not in catalogue(self.settings):
-            _hold_to_its_records(cache)
+            hold_to_its_records(cache)
         return cache
 
     def refuse_unreachable(self, name: str) -> None:
@@ -194,7 +203,7 @@ class Session:
         """
         if MasterFiles(self.settings.sqlite_cache_path).current() is None:
             return False
-        self._refuse_without_ring("the symbol master cannot be verified")
+        self.refuse_without_ring("the symbol master cannot be verified")
         return True
 
     def refuse_without_ring_beside_files(self) -> None:
@@ -204,9 +213,17 @@ class Session:
             KeyRingError: It is so.
         """
         if self.caches_on_disk() or self.has_master():
-            self._refuse_without_ring("nothing in the folder can be read, and a new one would hide that")
+            self.refuse_without_ring("nothing in the folder can be read, and a new one would hide that")
 
-    def _refuse_without_ring(self, consequence: str) -> None:
+    def refuse_without_ring(self, consequence: str) -> None:
+        """Raise if there is no key ring.
+
+        Args:
+            consequence: What cannot be done without it.
+
+        Raises:
+            KeyRingError: It is so.
+        """
         if not self.has_ring():
             raise KeyRingError(
                 f"there is no key ring at {self.manager.ring_path()}, and without it {consequence}: "
@@ -229,15 +246,20 @@ class _Warnings(logging.StreamHandler[Any]):
         return "\n".join(printable(line) for line in f"warning: {message}".splitlines())
 
 
-def _hold_to_its_records(cache: Cache) -> None:
+def seals_of(cache: Cache) -> list[tuple[bool, bool]]:
+    """Return of some records of a cache whether they are encrypted, and whether their keys are blinded."""
+    if not isinstance(cache.backend, SupportsScan):
+        return []
+    seen = [_seals(stored, entry.payload) for stored, entry in islice(cache.backend.scan(), _SAMPLE)]
+    return [seal for seal in seen if seal is not None]
+
+
+def hold_to_its_records(cache: Cache) -> None:
     """Refuse to go on with a cache that is opened in another way than its records were written.
 
     Nothing would be found in it, and what is written would be readable for others, or for nobody.
     """
-    if not isinstance(cache.backend, SupportsScan):
-        return
-    seen = [_seals(stored, entry.payload) for stored, entry in islice(cache.backend.scan(), _SAMPLE)]
-    seals = [seal for seal in seen if seal is not None]
+    seals = seals_of(cache)
     ours = (cache.policy.sealing is Sealing.ENCRYPTED, cache.policy.blinded)
     if not seals or ours in seals:
         return
@@ -250,8 +272,11 @@ def _hold_to_its_records(cache: Cache) -> None:
 
 
 def _seals(stored: str, record: bytes) -> tuple[bool, bool] | None:
-    """Return whether a record is encrypted, and whether its key is blinded; None if it is no record."""
+    """Return whether a record is encrypted, and whether its key is blinded; None if it is no record of an entry."""
+    text = stored.split(":", 2)[2]
+    if text.startswith(OF_TAG):
+        return None
     try:
-        return parse_head(record).mode == AEAD, stored.split(":", 2)[2].startswith("~")
+        return parse_head(record).mode == AEAD, text.startswith("~")
     except UnreadableRecordError:
         return None

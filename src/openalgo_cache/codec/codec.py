@@ -28,6 +28,7 @@ from openalgo_cache.codec.envelope import (
     Head,
     TagsOfRecord,
     parse_extras,
+    parse_head,
 )
 from openalgo_cache.codec.sealing import RingSeal, Seal, Sealed
 from openalgo_cache.codec.serializers import (
@@ -36,6 +37,7 @@ from openalgo_cache.codec.serializers import (
     decode_unverified,
     dumps,
     loads,
+    loads_unverified,
     refused,
     unpack,
 )
@@ -71,6 +73,22 @@ never), and its terms, or None in place of those that nearly all have: a value, 
 
 No named tuple: making one would cost every read as much as finding the key.
 """
+
+
+class Contents(NamedTuple):
+    """What a record holds apart from its place, its seal and its compression: what a copy of it holds as well.
+
+    Attributes:
+        body: The value, as the serialiser wrote it.
+        created_at: Seconds since the epoch.
+        expires_at: Seconds since the epoch; infinity for never.
+        extras: The optional fields.
+    """
+
+    body: bytes
+    created_at: float
+    expires_at: float
+    extras: Extras
 
 
 class Admitted(NamedTuple):
@@ -115,10 +133,7 @@ class Codec:
             ValueTooLargeError: The value is larger than the cache allows.
         """
         body = dumps(value)
-        if len(body) > self._max_value_bytes:
-            raise ValueTooLargeError(
-                f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}"
-            )
+        self._check_size(body)
         compressor = compressors.NONE
         if self._compress:
             compressor, body = compressors.compress(body)
@@ -145,6 +160,34 @@ class Codec:
             return unpack(body, ext_hook=self._hook), expires_at, terms
         except UNREADABLE:
             raise refused() from None
+
+    def contents_of(self, stored: str, record: bytes) -> Contents | None:
+        """Verify a record and return its contents, or None for a lease. The value is not decoded.
+
+        Raises:
+            UnreadableRecordError: As for :meth:`decode`, except that the value may be of a type that is unknown here.
+        """
+        body, expires_at, head = self._open(stored, record)
+        if head is None:
+            head = parse_head(record)
+        elif head.flags & LEASE:
+            return None
+        body = self._decompressed(head, body)
+        if not isinstance(self._seal, RingSeal):
+            loads_unverified(body)  # what nobody has signed is not handed on unseen
+        return Contents(body, head.created_at, expires_at, parse_extras(record, head))
+
+    def record_of(self, stored: str, contents: Contents) -> bytes:
+        """Return the record of ``contents`` under a stored key, sealed as this cache's own records are.
+
+        Raises:
+            ValueTooLargeError: The value is larger than the cache allows.
+        """
+        self._check_size(contents.body)
+        compressor, body = compressors.compress(contents.body) if self._compress else (compressors.NONE, contents.body)
+        extras = NO_EXTRAS if contents.extras == NO_EXTRAS else contents.extras  # the seal looks for that very object
+        codec = MSGPACK | compressor << 4
+        return self._seal.seal(stored, body, codec, contents.created_at, contents.expires_at, extras)
 
     def verifies(self, stored: str, record: bytes) -> bool:
         """Return whether a record is as it was written, under this key."""
@@ -180,9 +223,18 @@ class Codec:
         """Return a verified body as the serialiser wrote it."""
         if head.flags & HAS_EPOCH:
             raise UnreadableRecordError("a record depends on an epoch, which this version does not check")
+        return self._decompressed(head, body)
+
+    def _decompressed(self, head: Head, body: bytes) -> bytes:
         if head.codec & 0x0F != MSGPACK:
             raise UnreadableRecordError("a record uses a serialiser that this version does not know")
         return compressors.decompress(head.codec >> 4, body, self._max_value_bytes)
+
+    def _check_size(self, body: bytes) -> None:
+        if len(body) > self._max_value_bytes:
+            raise ValueTooLargeError(
+                f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}"
+            )
 
 
 def _admit_plain(read: Read, body: bytes) -> tuple[Read, Admitted]:

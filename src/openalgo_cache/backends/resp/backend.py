@@ -31,6 +31,8 @@ _NEVER: Final = _EXPIRY.pack(math.inf)
 _LONGEST: Final = 10**14
 """Milliseconds, about 3,000 years: more than that overflows in the server."""
 _CHUNK: Final = 500
+_SCANNED: Final = 64
+"""Values that a scan reads at a time: those that it has not yielded yet are in memory."""
 
 
 class RespBackend(CacheBackend):
@@ -144,7 +146,8 @@ class RespBackend(CacheBackend):
     def scan(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield the live entries whose key begins with ``prefix``, once each."""
         for keys in self._client.scan((prefix or self._prefix) + "*"):
-            yield from self.get_many(keys).items()
+            for chunk in _chunks(keys, _SCANNED):
+                yield from self.get_many(chunk).items()
 
     def compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:  # noqa: D102
         try:
@@ -186,7 +189,7 @@ class RespBackend(CacheBackend):
         if self._client.scattered:
             return self._client.calls((key, ("GET", key)) for key in keys)
         values: list[bytes | None] = []
-        for chunk in _chunks(keys):
+        for chunk in _chunks(keys, _CHUNK):
             values += self._call(chunk[0], "MGET", *chunk)
         return values
 
@@ -217,7 +220,7 @@ def _live(value: bytes, now: float) -> Entry | None:
     return Entry(value[_HEAD:], None if expires_at == math.inf else expires_at)
 
 
-def _chunks(keys: list[str]) -> Iterator[list[str]]:
+def _chunks(keys: list[str], size: int) -> Iterator[list[str]]:
     rest = iter(keys)
-    while chunk := list(islice(rest, _CHUNK)):
+    while chunk := list(islice(rest, size)):
         yield chunk

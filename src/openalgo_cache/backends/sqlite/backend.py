@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from openalgo_cache.backends.sqlite.store import Store
 from openalgo_cache.clock import Clock, system_clock
 
 _MOST_EVICTED_AHEAD: Final = 64
+_PAGE_BYTES: Final = 1 << 20
+"""Of the values that a scan holds at a time, before the last of them."""
 _WINDOW: Final = 4
 """Candidates looked at for each entry that has to leave: the least recent quarter of a stretch of keys goes."""
 
@@ -191,8 +194,15 @@ class SQLiteBackend(CacheBackend):
         last = ""
 
         def next_page(cursor: apsw.Cursor) -> list[Any]:
-            rows = cursor.execute(schema.PAGE, (prefix, last)).fetchall()
-            page: list[Any] = [_checked(row) for row in rows if type(row[2]) is str]  # nobody can ask for others
+            page: list[Any] = []
+            size = 0
+            with closing(cursor.connection.cursor()) as rows:  # which ends the statement when the page is full
+                for row in rows.execute(schema.PAGE, (prefix, last)):
+                    if type(row[2]) is str:  # nobody can ask for others
+                        page.append(_checked(row))
+                        size += len(row[0]) if type(row[0]) is bytes else 0
+                    if size > _PAGE_BYTES:
+                        break
             if page and not page[-1][2] > last:
                 raise apsw.CorruptError("keys are out of order")
             return page

@@ -22,8 +22,8 @@ def use(
 ) -> None:
     """Record which backend keeps the caches from now on.
 
-    What the backend before it holds stays there, unseen; nothing is copied. CACHE_BACKEND, MULTI_INSTANCE_MODE=true and
-    CACHE_AUTO_CONFIGURE=false win over the record. Processes that run keep the backend they have.
+    What the backend before it holds stays there, unseen: copy brings it over. CACHE_BACKEND, MULTI_INSTANCE_MODE=true
+    and CACHE_AUTO_CONFIGURE=false win over the record. Processes that run keep the backend they have.
     """
     from openalgo_cache.cli import recording  # noqa: PLC0415  # heavy; --help does without
 
