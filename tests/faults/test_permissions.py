@@ -46,7 +46,7 @@ EXPECTED: Final = (
     r"cache_running_strategies\.db(-wal|-shm|\.lock)?",
     r"cache_running_strategies\.backup-\d{8}\.db",
     r"cache_unlogged\.db(-journal|\.lock)?",
-    r"cache_running_strategies\.deletes",
+    r"cache_running_strategies\.sqlite\.deletes",
     r"cache_symbols-[0-9a-f]{32}\.db",
     r"cache_symbols\.(current|lock)",
 )
