@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from openalgo_cache.settings import Settings as Settings
     from openalgo_cache.settings import configure_cache_environment as configure_cache_environment
     from openalgo_cache.settings import validate_cache_configuration as validate_cache_configuration
+    from openalgo_cache.trace import Trace as Trace
+    from openalgo_cache.trace import cache_trace as cache_trace
     from openalgo_cache.transfer import Existing as Existing
     from openalgo_cache.transfer import TransferReport as TransferReport
     from openalgo_cache.transfer import copy_cache as copy_cache
@@ -71,6 +73,7 @@ _PLACES = {
     "expiry": ("earliest", "until"),
     "settings": ("Settings", "configure_cache_environment", "validate_cache_configuration"),
     "selection": ("auto_detect_backend", "is_redis_available"),
+    "trace": ("Trace", "cache_trace"),
     "transfer": (
         "Existing",
         "TransferReport",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast, overloa
 
 from openalgo_cache.course import LOAD, Course, nothing
 from openalgo_cache.expiry import Lifetime
-from openalgo_cache.flight import course
 from openalgo_cache.keys import Key
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.workers import Workers
@@ -161,7 +160,7 @@ class AsyncCache:
         if value is not MISSING:
             return value
         loop = asyncio.get_running_loop()
-        return await self._drive(course(self._cache, key, ttl, tags, loop), load)
+        return await self._drive(self._cache._course(key, ttl, tags, loop), load)
 
     def lock(self, name: Key, ttl: Lifetime = 10, timeout: float | None = None) -> AsyncLock:
         """See ``Cache.lock``; to be taken by ``async with cache.aio.lock("rebuild") as fence:``.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from openalgo_cache.backends.base import CacheBackend, SupportsScan
 from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
-from openalgo_cache.course import drive
+from openalgo_cache.course import Course, drive
 from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.flight import course
@@ -292,7 +292,10 @@ class Cache(Handle):
             tags: See :meth:`set`; if one is cleared while the value is loaded, the value is not kept.
         """
         value: T = self.get(key, MISSING)
-        return value if value is not MISSING else drive(course(self, key, ttl, tags), load)
+        return value if value is not MISSING else drive(self._course(key, ttl, tags), load)
+
+    def _course(self, key: Key, ttl: Ttl, tags: Iterable[str], loop: object | None = None) -> Course[Any]:
+        return course(self, key, ttl, tags, loop)
 
     def cached(self, key: str | None = None, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> Wrap[Any]:
         """Make a decorator that keeps what a function returns, plain or async, as :meth:`get_or_set` does.

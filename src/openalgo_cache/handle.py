@@ -21,6 +21,7 @@ from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, CacheError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.expiry import expires_at
 from openalgo_cache.flight import Flights
+from openalgo_cache.handles import HANDLES
 from openalgo_cache.health import Trouble
 from openalgo_cache.keys import OF_LOCKS, Key
 from openalgo_cache.locks import make_lock, sleep
@@ -97,6 +98,7 @@ class Handle:
         self._trouble = Trouble()
         self._failing: set[str] = set()
         self._locks: Handle | None = None
+        HANDLES.add(self)
 
     def close(self) -> None:
         """Let go of the store. The cache opens again when it is used again."""
