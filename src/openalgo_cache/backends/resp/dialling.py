@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from openalgo_cache.errors import BackendMisconfiguredError
 from openalgo_cache.settings.addresses import join_address
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from openalgo_cache.backends.resp.driver import Connection, Driver
     from openalgo_cache.settings import Server
+
+
+_A_MOMENT: Final = 0.5
 
 
 class Address(NamedTuple):
@@ -96,6 +99,31 @@ class Dialler:
             raise
         limit(connection, self._server.operation_timeout)
         return connection
+
+    def meets_plain_text(self, error: Exception) -> bool:
+        """Return whether TLS timed out because the server speaks none: it waits for the end of a line."""
+        server = self._server
+        if (
+            not server.tls
+            or server.sentinels is not None
+            or not isinstance(error, self._driver.exceptions.TimeoutError)
+        ):
+            return False
+        options = {"host": server.host, "port": server.port, "socket_timeout": _A_MOMENT}
+        connection = self._driver.connection("Connection", None, **options)
+        try:
+            connection.connect()
+            connection.send_packed_command(connection.pack_command("PING"))
+            connection.read_response()
+        except self._driver.exceptions.TimeoutError:
+            return False
+        except (self._driver.reply_error, self._driver.exceptions.AuthenticationError):
+            return True  # it wants a password, and says so readably
+        except self._driver.broken:
+            return False
+        finally:
+            connection.disconnect()
+        return True
 
     def _context(self) -> SSLContext:
         """Return the terms of TLS. Made once, since loading certificates would take its share of every opening."""

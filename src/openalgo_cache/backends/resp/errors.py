@@ -34,6 +34,8 @@ _REARRANGING: Final = dict.fromkeys(("ASK", "MOVED"), "is moving keys between it
 
 _REFUSING: Final = {
     "WRONGPASS": "does not accept our login: correct {0}_PASSWORD or {0}_USERNAME (or those parts of {0}_URL)",
+    "invalid username-password": "does not accept our login: correct {0}_PASSWORD or {0}_USERNAME",
+    "Authentication required": "asks for a password: set {0}_PASSWORD (and {0}_USERNAME)",
     "ERR invalid password": "does not accept our password: correct {0}_PASSWORD (or that part of {0}_URL)",
     "ERR AUTH": "knows no passwords, and {0}_PASSWORD is set: remove it",
     "ERR Client sent AUTH": "knows no passwords, and {0}_PASSWORD is set: remove it",
@@ -48,7 +50,7 @@ _REFUSING: Final = {
     "MOVED": "is a node of a cluster: set {0}_CLUSTER=true",
     "CROSSSLOT": "is a node of a cluster: set {0}_CLUSTER=true",
 }
-"""How the replies begin of a server that will not do it until somebody has corrected something."""
+"""How the replies begin of a server that will not do it until somebody has corrected something. valkey-py cuts some."""
 
 
 class Errors:
@@ -99,6 +101,11 @@ class Errors:
         if not reached:
             why += f" (see {self._variables}_HOST and {self._variables}_PORT, or {self._variables}_URL)"
         return BackendUnavailableError(f"{self._title} at {address} does not answer: {why}")
+
+    def of_plain_text(self, address: str) -> Failure:
+        """Return the error of a server that speaks no TLS."""
+        names = f"{self._variables}_TLS and {self._variables}_PORT"
+        return BackendMisconfiguredError(f"{self._title} at {address} speaks no TLS there: look at {names}")
 
     def _refusal(self, error: Exception, cause: BaseException | None) -> str | None:
         """Return what keeps us from ever talking to the server; None if it may just be away."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openalgo_cache.backends.resp.breaker import Breaker, OutageListener
 from openalgo_cache.backends.resp.dialling import Address, Dialler, limit
-from openalgo_cache.backends.resp.errors import Errors
+from openalgo_cache.backends.resp.errors import Errors, Failure
 from openalgo_cache.backends.resp.pool import make_pool
 from openalgo_cache.errors import BackendUnavailableError
 
@@ -208,15 +208,18 @@ class Node:
     def _dial(self, deadline: float) -> Connection:
         try:
             connection = self._dialler.dial(self._locate(deadline), deadline)
-        except (*self._broken, self._reply_error) as error:
-            raise self._failed(error) from error
         except BackendUnavailableError as error:  # no Sentinel answers
             raise self.breaker.trip(error) from None
+        except (*self._broken, self._reply_error) as error:
+            raise self._failed(error) from error
         self._reached = True
         return connection
 
     def _failed(self, error: Exception) -> Exception:
-        failure = self._errors.of_connection(error, self.name, reached=self._reached)
+        if not self._reached and self._dialler.meets_plain_text(error):
+            failure: Failure = self._errors.of_plain_text(self.name)
+        else:
+            failure = self._errors.of_connection(error, self.name, reached=self._reached)
         if isinstance(failure, BackendUnavailableError):
             self._pool.empty()
             return self.breaker.trip(failure)
@@ -227,6 +230,8 @@ class Node:
         deadline = monotonic() + max(self._timeout, 0.25)
         try:
             self._dialler.dial(self._locate(deadline), deadline).disconnect()
+        except BackendUnavailableError:  # which is an OSError, too
+            raise
         except (*self._broken, self._reply_error) as error:
             raise self._errors.of_connection(error, self.name, reached=True) from error
 

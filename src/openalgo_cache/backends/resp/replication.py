@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("openalgo_cache")
 
-_SHARE: Final = 0.7
+_SHARE: Final = 0.5
 """The part of an operation's time that a replica may take."""
 _ALONE_FOR: Final = 1.0
 """Seconds for which a primary without replicas is not asked again: it would let each write wait in vain."""
