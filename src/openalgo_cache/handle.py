@@ -277,10 +277,14 @@ class Handle:
         return found, missing
 
     def _items(self, stack: Stack, backend: SupportsScan, matching: str) -> Iterator[tuple[Key, Any]]:
-        scanning = backend.scan(matching)
+        scanning, generation = backend.scan(matching), stack.generation()
         while (found := self._swallowing(None, next, scanning, None)) is not None:
             stored, entry = found
-            if stack.withholds(stored):
+            # A lost delete may be carried out by the very question; then what was read before is out of date.
+            withheld = stack.withholds(stored)
+            if stack.generation() != generation:
+                entry = self._swallowing(None, stack.backend.get, stored)
+            if withheld or entry is None:
                 continue
             try:
                 key = stack.keyspace.original(stored)
