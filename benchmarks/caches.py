@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from openalgo_cache import Cache, CacheManager, Settings
 from openalgo_cache.catalogue import Policy, Sealing
@@ -14,15 +16,16 @@ from openalgo_cache.stack import build_stack
 
 
 @contextmanager
-def manager(backend: str, *, near: bool = True) -> Iterator[CacheManager]:
+def manager(backend: str, *, near: bool = True, **server: Any) -> Iterator[CacheManager]:
     """Make a manager on an empty folder, and remove both in the end.
 
     Args:
-        backend: ``memory`` or ``sqlite``.
+        backend: CACHE_BACKEND.
         near: What CACHE_NEAR_ENABLED says.
+        **server: Where the server is, for a backend that needs one.
     """
     with TemporaryDirectory(prefix="openalgo-cache-bench-") as folder:
-        made = CacheManager(settings(Path(folder), backend, near=near))
+        made = CacheManager(replace(settings(Path(folder), backend, near=near), **server))
         try:
             yield made
         finally:
