@@ -22,10 +22,13 @@ from openalgo_cache.stack import Ground, Stack, build_stack
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import SymbolMaster, SymbolView
+    from openalgo_cache.symbols.shelf import Shelf
 
 _log = logging.getLogger("openalgo_cache")
 
 _SYMBOLS: Final = "symbols"
+NOT_SHARED: Final = frozenset({"memory", "sqlite"})
+"""Backends that no other host can reach."""
 
 
 class Options(TypedDict, total=False):
@@ -130,13 +133,26 @@ class CacheManager:
             )
         return cache
 
-    def symbols(self) -> SymbolMaster:
-        """Return the symbol master beside the cache files."""
+    def symbols(self, *, background: bool = True) -> SymbolMaster:
+        """Return the symbol master beside the cache files; it is the same one each time.
+
+        Args:
+            background: Whether a thread reads it ahead and keeps it new; for programs that ask once and end, it does
+                not.
+        """
         from openalgo_cache.symbols import SymbolMaster  # noqa: PLC0415  # only where it is used: imports stay quick
 
         with self._lock:
             if self._symbols is None:
-                self._symbols = SymbolMaster(self.settings.sqlite_cache_path, _RingWhenNeeded(self), self._clock)
+                self._symbols = SymbolMaster(
+                    self.settings.sqlite_cache_path,
+                    _RingWhenNeeded(self),
+                    self._clock,
+                    open_shelf=self.shelf,
+                    preload=self.settings.symbol_cache_preload,
+                    refresh_interval=self.settings.symbol_cache_refresh_interval,
+                    background=background,
+                )
             return self._symbols
 
     def ring(self, *, ephemeral: bool = False) -> KeyRing:
@@ -249,6 +265,22 @@ class CacheManager:
         """Return the backend of a cache that asks for none: SQLite may stand in for a server, but not for state."""
         choice = self.choice()
         return choice.meant or choice.backend if policy.durability is Durability.STATE else choice.backend
+
+    def shelf(self, backend: str | None = None) -> Shelf | None:
+        """Return where instances share the symbol master; None where the caches are this machine's alone.
+
+        Args:
+            backend: The backend's name, in place of the chosen one.
+        """
+        from openalgo_cache.symbols.shelf import Shelf  # noqa: PLC0415  # only where it is used: imports stay quick
+
+        backend = backend or self.choice().backend
+        if backend in NOT_SHARED:
+            return None
+        settings = self.settings
+        stack = build_stack(_SYMBOLS, policy_of(_SYMBOLS, settings), backend, self.ground())
+        instance = settings.instance_id or settings.instance_name
+        return Shelf(stack.backend, stack.keyspace, stack.codec, self._clock, instance)
 
     def _symbol_view(self) -> SymbolView:
         from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick

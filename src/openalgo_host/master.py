@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openalgo_cache import SymbolImportError
+from openalgo_cache import CacheError, SymbolImportError
 from openalgo_cache.symbols import MASTER_ROWS, generate_master
 from openalgo_host.errors import StartError
-from openalgo_host.progress import progress
+from openalgo_host.progress import Tell, progress
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import SymbolMaster
@@ -19,7 +20,7 @@ _log = logging.getLogger("openalgo_host")
 
 
 def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
-    """Fill the symbol master if nothing was ever imported.
+    """Fill the symbol master if nothing was ever imported, here or by another instance that shares the server.
 
     Args:
         symbols: The master.
@@ -28,6 +29,7 @@ def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
     Raises:
         StartError: The file of the user's cannot be imported.
     """
+    _fetch(symbols)
     if count := symbols.count():
         _log.info("Symbol master: %s instruments", f"{count:,}")
     elif symbols.problem is not None:
@@ -43,6 +45,25 @@ def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
             _import(symbols, made)
 
 
+def _fetch(symbols: SymbolMaster) -> None:
+    with ExitStack() as shown:
+        tell: Tell | None = None
+
+        def told(what: str, done: float) -> None:  # the first time, there is something to show
+            nonlocal tell
+            tell = tell or shown.enter_context(progress("Sharing symbols"))
+            tell(what, done)
+
+        _synchronise(symbols, told)
+
+
+def _synchronise(symbols: SymbolMaster, tell: Tell) -> None:
+    try:
+        symbols.synchronise(tell)
+    except CacheError as error:
+        _log.warning("The symbol master is not in step with other instances: %s", error)
+
+
 def _import(symbols: SymbolMaster, contract: Path) -> None:
     try:
         with progress("Importing symbols") as tell:
@@ -50,3 +71,5 @@ def _import(symbols: SymbolMaster, contract: Path) -> None:
     except SymbolImportError as error:
         raise StartError(f"{contract} cannot be imported: {error}") from None
     _log.info("Symbol master: %s instruments, imported in %.1f s", f"{report.rows:,}", report.seconds)
+    for note in report.notes:
+        _log.info("Symbol master: %s", note)

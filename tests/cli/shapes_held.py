@@ -19,7 +19,7 @@ def deviations(value: Any, kind: Any, place: str = "") -> list[str]:
     if is_typeddict(kind):
         hints = get_type_hints(kind, include_extras=True)
         if not isinstance(value, dict) or list(value) != list(hints):
-            return [f"{place}: fields {list(value)} and not {list(hints)}"]
+            return [f"{place}: {value!r} has not the fields {list(hints)}"]
         return [found for name, hint in hints.items() for found in deviations(value[name], hint, f"{place}.{name}")]
     if origin is list:
         return [found for one in value for found in deviations(one, parts[0], f"{place}[]")]

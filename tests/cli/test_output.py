@@ -76,6 +76,8 @@ def test_every_command_in_both_forms(run: Run) -> None:
         "symbols import": ["m.csv"],
         "symbols search": ["RELIANCE"],
         "symbols show": ["RELIANCE", "NSE"],
+        "symbols status": [],
+        "symbols sync": [],
         "set": ["settings", "k", "v"],
         "get": ["settings", "k"],
         "keys": ["settings"],

@@ -215,3 +215,18 @@ def test_generate_into_nowhere(run: Run) -> None:
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
+
+
+def test_status_without_a_server(run: Run, folder: Path, contract: Path) -> None:
+    """It says what is served here, and leaves nothing behind by looking."""
+    ran = run("symbols", "status", "--json")
+    assert ran.code == 0
+    assert ran.json == {"own": None, "shared": False, "published": None, "in_step": True}
+    assert not (folder / "db").exists()
+    version = run("symbols", "import", str(contract), "--json").json["version"]
+    ran = run("symbols", "status", "--json")
+    assert deviations(ran.json, shapes.MasterStatus) == []
+    assert (ran.json["own"]["version"], ran.json["own"]["rows"]) == (version, 4)
+    assert ran.json["own"]["source"] == str(contract)
+    assert "no instances share a server" in run("symbols", "status").out
+    assert run("symbols", "sync", "--json").json == ran.json

@@ -83,7 +83,7 @@ def _of_master(session: Session) -> list[Figures]:
     """Return the figures of the symbol master, if one was imported."""
     if not session.has_master():
         return []
-    seen = session.manager.symbols().stats()
+    seen = session.manager.symbols(background=False).stats()
     figures = _blank(SYMBOLS, seen["total_symbols"])
     figures["file"] = seen.get("file")
     figures["file_bytes"] = seen.get("file_bytes")

@@ -29,7 +29,7 @@ def import_file(env_file: Path | None, source: Path, *, skip_bad: bool, as_json:
     """
     with Session(env_file, as_json=as_json) as session, bar(as_json=as_json) as tell:
         session.refuse_without_ring_beside_files()
-        done = session.manager.symbols().import_master(
+        done = session.manager.symbols(background=False).import_master(
             sys.stdin.buffer if source == STDIN else source, skip_bad=skip_bad, progress=tell
         )
     report = Imported(
@@ -37,6 +37,7 @@ def import_file(env_file: Path | None, source: Path, *, skip_bad: bool, as_json:
         skipped=done.skipped,
         seconds=round(done.seconds, 3),
         version=done.version,
+        published=done.published,
         problems=[Problem(row=row, problem=what) for row, what in done.problems],
         notes=done.notes,
     )
@@ -48,7 +49,7 @@ def search(env_file: Path | None, query: str, exchange: str | None, limit: int, 
     with Session(env_file, as_json=as_json, quiet=True) as session:
         found: list[Instrument] = []
         if session.has_master():
-            master = session.manager.symbols()
+            master = session.manager.symbols(background=False)
             found = master.search(query, exchange, limit + 1)
             _refuse_problem(master.problem)
     report = Searched(
@@ -63,7 +64,7 @@ def show_one(env_file: Path | None, symbol: str, exchange: str, *, as_json: bool
     report = Shown(symbol=symbol, exchange=exchange, found=False, instrument=None)
     with Session(env_file, as_json=as_json, quiet=True) as session:
         if session.has_master():
-            master = session.manager.symbols()
+            master = session.manager.symbols(background=False)
             found = master.by_symbol(symbol, exchange)
             _refuse_problem(master.problem)
             report["found"], report["instrument"] = found is not None, None if found is None else _fields(found)
@@ -131,6 +132,8 @@ def _fields(instrument: Instrument) -> Fields:
 
 def _draw_import(pen: Pen, report: Imported) -> None:
     pen.line(f"Imported {count(report['rows'], 'instrument')} in {report['seconds']:.1f} s.")
+    if report["published"]:
+        pen.line("Published to the instances that share the server.")
     for note in report["notes"]:
         pen.line(f"Note: {note}.")
     if not report["skipped"]:

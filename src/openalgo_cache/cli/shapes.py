@@ -157,8 +157,40 @@ class Imported(TypedDict):
     skipped: Annotated[int, "how many rows were left out"]
     seconds: Annotated[float, "how long it took"]
     version: Annotated[str, "the new master's number"]
+    published: Annotated[bool | None, "whether the instances that share a server have it, too; null if none is shared"]
     problems: Annotated[list[Problem], "what is wrong with the rows left out, the first 1,000"]
     notes: Annotated[list[str], "what is not wrong, but worth saying"]
+
+
+class OwnMaster(TypedDict):
+    """The master that is served here."""
+
+    version: Annotated[str, "its number"]
+    rows: Annotated[int, "how many instruments it has"]
+    imported_at: Annotated[float, "when it was imported"]
+    source: Annotated[str, "the file on this machine that it came from; empty if it came from elsewhere"]
+    file_bytes: Annotated[int, "the size of its file"]
+
+
+class PublishedMaster(TypedDict):
+    """The master that instances share."""
+
+    serial: Annotated[int, "rises by one with each publication"]
+    version: Annotated[str, "its number"]
+    rows: Annotated[int, "how many instruments it has"]
+    imported_at: Annotated[float, "when it was imported"]
+    published_at: Annotated[float, "when it was published"]
+    instance: Annotated[str, "who published it"]
+    bytes: Annotated[int, "how much of the server it takes"]
+
+
+class MasterStatus(TypedDict):
+    """What `symbols status` and `symbols sync` print."""
+
+    own: Annotated[OwnMaster | None, "the master that is served here"]
+    shared: Annotated[bool, "whether instances share a server"]
+    published: Annotated[PublishedMaster | None, "the master that they share"]
+    in_step: Annotated[bool, "whether the two are the same, or nothing is shared"]
 
 
 class Fields(TypedDict):

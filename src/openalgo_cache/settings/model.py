@@ -190,13 +190,13 @@ class Settings:
         "How long a copy in this process is used at most before the store is asked again.",
     )
     symbol_cache_preload: bool = variable(
-        True, _FLAG, "Whether the symbol master is read ahead at start.", not_yet="it is read as it is needed"
+        True, _FLAG, "Whether the symbol master is read ahead, in the background, when it is first used."
     )
     symbol_cache_refresh_interval: float | None = variable(
         None,
         _NEVER,
-        "How often the symbol master is imported again from its last source.",
-        not_yet="imports are started by hand",
+        "How often to look whether the file that the symbol master was last imported from has changed; "
+        "if so, it is imported again.",
     )
 
     instance_id: str | None = variable(

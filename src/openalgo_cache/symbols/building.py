@@ -13,7 +13,7 @@ from openalgo_cache.errors import SymbolImportError
 from openalgo_cache.symbols.masterfiles import APPLICATION_ID
 from openalgo_cache.symbols.model import Instrument, strike_text
 from openalgo_cache.symbols.rows import Row, Series
-from openalgo_cache.symbols.schema import INDEXES, MAX_EXCHANGES, TABLES, Header, search_text
+from openalgo_cache.symbols.schema import INDEXES, MAX_EXCHANGES, TABLES, Header, Origin, search_text
 from openalgo_cache.symbols.signing import Signer
 from openalgo_cache.symbols.source import Problems
 
@@ -85,16 +85,26 @@ class Builder:
             self._problems.add(row, f"{symbol!a} on {exchange!a} is in row {first} already")
         self._database.execute(_WITHOUT_DUPLICATES)
 
-    def write(self, written: Callable[[int], None]) -> None:
-        """Write the staged rows in their order, signed.
+    def add_series(self, series: list[tuple[Any, ...]]) -> None:
+        """Write series, each behind its number, and empty the list."""
+        self._database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", series)
+        series.clear()
+
+    def staged(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the staged rows in their order: an instrument's fields, and behind them the number of its series."""
+        return self._database.execute(_ORDERED)
+
+    def write(self, rows: Iterable[tuple[Any, ...]], written: Callable[[int], None]) -> None:
+        """Write rows that are in order, signed.
 
         Args:
+            rows: As :meth:`staged` has them.
             written: Told the number of rows written, every thousand.
         """
         instruments: list[tuple[Any, ...]] = []
         texts: list[tuple[int, str]] = []
         with self._database:
-            for number, row in enumerate(self._database.execute(_ORDERED), 1):
+            for number, row in enumerate(rows, 1):
                 fields, series = row[:_FIELDS], row[_FIELDS]
                 symbol, brsymbol, name, exchange, _, token, _, strike, *_, underlying = fields
                 place, mark = self._count(exchange), self._signer.sign(number, fields)
@@ -113,9 +123,9 @@ class Builder:
             self._database.execute(statement)
         self._database.execute("INSERT INTO trigrams (trigrams) VALUES ('optimize')")
 
-    def finish(self, created_at: float, source: str) -> None:
+    def finish(self, created_at: float, origin: Origin) -> None:
         """Write the signed header, mark the file as finished, and bring it to the disk."""
-        content = Header(sum(self._exchanges.values()), created_at, source, self._exchanges).to_json()
+        content = Header(sum(self._exchanges.values()), created_at, self._exchanges, *origin).to_json()
         self._database.execute("INSERT INTO header VALUES (?, ?)", (content, self._signer.sign(0, (content,))))
         self._database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self.close()
@@ -143,13 +153,9 @@ class Builder:
                 place = known[series] = last
                 new.append((place, *series))
                 if len(new) == _BATCH:
-                    self._insert_series(new)
+                    self.add_series(new)
             yield number, place, strike, symbol, brsymbol, name, token, series.exchange
-        self._insert_series(new)
-
-    def _insert_series(self, series: list[tuple[Any, ...]]) -> None:
-        self._database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", series)
-        series.clear()
+        self.add_series(new)
 
     def _count(self, exchange: str) -> int:
         """Count an instrument of the exchange, and return the exchange's place in the header."""

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import apsw
-
-from openalgo_cache import files
 from openalgo_cache.clock import Clock
-from openalgo_cache.errors import BackendUnavailableError, SymbolImportError, UnreadableRecordError
-from openalgo_cache.locks import FileLock
+from openalgo_cache.errors import SymbolImportError
 from openalgo_cache.symbols.building import Builder
 from openalgo_cache.symbols.masterfiles import MasterFiles
+from openalgo_cache.symbols.replacing import replace_version
+from openalgo_cache.symbols.schema import Origin
 from openalgo_cache.symbols.signing import Seal, Signer
-from openalgo_cache.symbols.source import Problems, Source, read_rows
-from openalgo_cache.symbols.version import MasterVersion, OtherFormatError, VersionGoneError
-
-_log = logging.getLogger(__name__)
+from openalgo_cache.symbols.source import Problems, Source, read_rows, stamp_of
+from openalgo_cache.symbols.version import MasterVersion
 
 Progress = Callable[[str, float], None]
 """Told what is done now (reading, writing, indexing, checking, done) and how far the whole is, from 0 to 1."""
@@ -42,6 +37,7 @@ class ImportReport(NamedTuple):
         skipped: How many rows were left out because something is wrong with them.
         seconds: How long it took.
         version: The new version's number.
+        published: Whether the instances that share a server have it, too; None if none is shared.
         problems: What is wrong with the rows left out, as (row number, what), the first 1,000 in the file's order.
         notes: What is not wrong, but worth saying.
     """
@@ -50,6 +46,7 @@ class ImportReport(NamedTuple):
     skipped: int
     seconds: float
     version: str
+    published: bool | None
     problems: list[tuple[int, str]]
     notes: list[str]
 
@@ -62,11 +59,10 @@ def import_master(  # noqa: PLR0913  # what an import is made of
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
-) -> ImportReport:
-    """Replace the master by the contents of ``source``, as a whole or not at all.
-
-    One import at a time; a second one waits. Whatever ends it early (an error, a signal, the power) leaves the old
-    master in place, and the next import clears away what is left of it.
+    needed: Callable[[], bool] = lambda: True,
+    finished: Callable[[str], None] = lambda _number: None,
+) -> ImportReport | None:
+    """Replace the master by the contents of ``source``, as a whole or not at all; see ``replace_version``.
 
     Args:
         where: The master's files.
@@ -75,9 +71,11 @@ def import_master(  # noqa: PLR0913  # what an import is made of
         source: See :data:`~openalgo_cache.symbols.source.Source`.
         skip_bad: Leave bad rows out instead of refusing the whole.
         progress: Told how far it is.
+        needed: Asked when the import's turn has come, whether it is still to be done.
+        finished: Told the new version's number just before it becomes the current one.
 
     Returns:
-        What was done.
+        What was done; None if it was not needed.
 
     Raises:
         SymbolImportError: Rows are bad (``problems`` lists them), there are none, or the source cannot be read.
@@ -87,35 +85,22 @@ def import_master(  # noqa: PLR0913  # what an import is made of
     begun = time.perf_counter()
     tell = progress or (lambda _what, _done: None)
     problems = Problems()
-    lock = FileLock(where.lock)
-    try:
-        files.ensure_folder(where.folder)
-        with lock:
-            where.remove_temporaries()
-            with suppress(BackendUnavailableError):  # a damaged pointer: this import mends it
-                _clear_away(where, seal, where.current())
-            number = where.create()
-            try:
-                rows = _build(where, number, seal, clock, source, skip_bad, problems, tell)
-                where.switch(number)
-            except BaseException:
-                with suppress(OSError):
-                    where.path_of(number).unlink(missing_ok=True)
-                raise
-            _clear_away(where, seal, number)
-    except BackendUnavailableError:
-        raise
-    except (OSError, apsw.Error) as error:
-        raise BackendUnavailableError(f"the new symbol master cannot be written in {where.folder}: {error}") from error
-    finally:
-        lock.close()
-    tell("done", 1.0)
+
+    def fill(number: str) -> int:
+        rows = _build(where.path_of(number), number, seal, clock, source, skip_bad, problems, tell)
+        finished(number)
+        return rows
+
+    made = replace_version(where, seal, fill, needed=needed)
+    if made is None:
+        return None
+    number, rows = made
     seconds = time.perf_counter() - begun
-    return ImportReport(rows, problems.count, seconds, number, sorted(problems.listed), problems.notes)
+    return ImportReport(rows, problems.count, seconds, number, None, sorted(problems.listed), problems.notes)
 
 
 def _build(  # noqa: PLR0913  # what an import is made of
-    where: MasterFiles,
+    path: Path,
     number: str,
     seal: Seal | None,
     clock: Clock,
@@ -125,19 +110,20 @@ def _build(  # noqa: PLR0913  # what an import is made of
     tell: Progress,
 ) -> int:
     """Fill the file of a version and check it; return how many instruments it has."""
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
-    with closing(Builder(where.path_of(number), Signer(seal, bytes.fromhex(number)), problems)) as builder:
+    name = str(Path(source).absolute()) if isinstance(source, str | os.PathLike) else ""
+    origin = Origin(name, stamp_of(name) if name else "", skip_bad)  # before it is read: it may be replaced meanwhile
+    with closing(Builder(path, Signer(seal, bytes.fromhex(number)), problems)) as builder:
         tell("reading", _READING)
         read = builder.stage(read_rows(source, problems, lambda part: tell("reading", part * _WRITING)))
         builder.leave_out_duplicates()
         _refuse(problems, read, skip_bad=skip_bad)
         tell("writing", _WRITING)
-        builder.write(lambda count: tell("writing", _WRITING + (_INDEXING - _WRITING) * count / read))
+        builder.write(builder.staged(), lambda count: tell("writing", _WRITING + (_INDEXING - _WRITING) * count / read))
         tell("indexing", _INDEXING)
         builder.index()
-        builder.finish(clock(), str(Path(name).absolute()) if name else "")
+        builder.finish(clock(), origin)
     tell("checking", _CHECKING)
-    with closing(MasterVersion(where.path_of(number), number, seal)) as version:
+    with closing(MasterVersion(path, number, seal)) as version:
         version.check()
         return version.header.rows
 
@@ -155,24 +141,3 @@ def _refuse(problems: Problems, read: int, *, skip_bad: bool) -> None:
         )
     if not read:
         raise SymbolImportError("the master contract has no good rows, and the old master stays", listed)
-
-
-def _clear_away(where: MasterFiles, seal: Seal | None, current: str | None) -> None:
-    """Remove versions that are not current: what a broken import left, and old ones of ours.
-
-    What was signed with another key ring is somebody's, and stays. What Windows still has open stays till the next
-    import.
-    """
-    for number in where.all_versions():
-        if number == current:
-            continue
-        path = where.path_of(number)
-        try:
-            if where.is_finished(number):
-                with suppress(OtherFormatError):  # ours, too
-                    MasterVersion(path, number, seal).close()
-            path.unlink()
-        except UnreadableRecordError as error:
-            _log.warning("%s; it is kept", error)
-        except (OSError, VersionGoneError) as error:
-            _log.info("an old symbol master is removed later: %s", error)

@@ -16,10 +16,13 @@ from openalgo_cache.symbols.importing import ImportReport, Progress, import_mast
 from openalgo_cache.symbols.lookups import Lookups
 from openalgo_cache.symbols.masterfiles import MasterFiles
 from openalgo_cache.symbols.model import ChainRow, Instrument
-from openalgo_cache.symbols.schema import BY_BRSYMBOL, BY_SYMBOL, BY_TOKEN, Lookup
+from openalgo_cache.symbols.schema import BY_BRSYMBOL, BY_SYMBOL, BY_TOKEN, Header, Lookup
 from openalgo_cache.symbols.search import Search
+from openalgo_cache.symbols.sharing import Seen, Sharing
+from openalgo_cache.symbols.shelf import Published, Shelf
 from openalgo_cache.symbols.signing import Seal
 from openalgo_cache.symbols.source import Source
+from openalgo_cache.symbols.upkeep import Upkeep
 from openalgo_cache.symbols.version import MasterVersion, VersionGoneError
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ _LOOK_EVERY: Final = 1.0
 """Seconds for which a process may go on with the version it has before it looks at the pointer again."""
 
 _ATTEMPTS: Final = 5
+_IMPORTING: Final = 0.8  # of an import that is then published
 
 Answer = TypeVar("Answer")
 Pair = tuple[str, str]
@@ -47,12 +51,30 @@ class SymbolMaster:
         base: The path that the master's files begin with: ``db/cache`` makes ``db/cache_symbols-….db``.
         seal: Signs and verifies every row; usually the installation's key ring. None for an unsigned master.
         clock: Tells the time.
+        open_shelf: Returns where instances share their master, or None if this one is alone; asked when first needed.
+        preload: Whether a version is read ahead, in the background.
+        refresh_interval: Seconds between looks whether the file that was imported last changed; None for never.
+        background: Whether a thread does that and looks for other instances' masters; without one, :meth:`tick` does.
     """
 
-    def __init__(self, base: str | os.PathLike[str], seal: Seal | None = None, clock: Clock = system_clock) -> None:
+    def __init__(  # noqa: PLR0913  # what an installation decides
+        self,
+        base: str | os.PathLike[str],
+        seal: Seal | None = None,
+        clock: Clock = system_clock,
+        *,
+        open_shelf: Callable[[], Shelf | None] | None = None,
+        preload: bool = False,
+        refresh_interval: float | None = None,
+        background: bool = True,
+    ) -> None:
         self._files = MasterFiles(base)
         self._seal = seal
         self._clock = clock
+        self._sharing = None if open_shelf is None else Sharing(self._files, seal, clock, open_shelf)
+        self._upkeep = Upkeep(self._files, clock, self._sharing, preload=preload, interval=refresh_interval)
+        self._background = background
+        self._is_new = True
         self._lookups: Lookups | None = None
         self._looked_at = float("-inf")
         self._lock = make_lock()  # held for as long as opening a file takes
@@ -173,6 +195,9 @@ class SymbolMaster:
 
         One import at a time; a second one waits. An import that fails, or is killed, leaves the old master in place.
 
+        Where instances share a server, it is then published to them; if that is not possible, the report says so, and
+        it is published later.
+
         Args:
             source: A path of a CSV file (``.gz`` is unpacked), an open file, or rows.
             skip_bad: Leave bad rows out instead of refusing the whole.
@@ -183,9 +208,69 @@ class SymbolMaster:
             BackendUnavailableError: The new master cannot be written.
             UnreadableRecordError: The new master does not read back as it was written.
         """
-        report = import_master(self._files, self._seal, self._clock, source, skip_bad=skip_bad, progress=progress)
-        self._look_again()
+        report = self.import_if(source, skip_bad=skip_bad, progress=progress)
+        assert report is not None  # noqa: S101  # for the type checker: it was needed
         return report
+
+    def import_if(
+        self,
+        source: Source,
+        *,
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+        needed: Callable[[], bool] = lambda: True,
+    ) -> ImportReport | None:
+        """Do as :meth:`import_master` does, if ``needed`` says so once it is this import's turn; else return None."""
+        tell, sharing = progress or (lambda _what, _done: None), self._sharing
+        seen = Seen() if sharing is None else sharing.before_import()
+        own_part = 1.0 if sharing is None or not sharing.is_shared() else _IMPORTING
+        report = import_master(
+            self._files,
+            self._seal,
+            self._clock,
+            source,
+            skip_bad=skip_bad,
+            progress=lambda what, done: tell(what, done * own_part),
+            needed=needed,
+            finished=lambda number: None if sharing is None else sharing.expect(seen, number),
+        )
+        if report is not None and sharing is not None:
+            published, note = sharing.after_import(
+                report.version, lambda what, done: tell(what, own_part + (1.0 - own_part) * done)
+            )
+            report = report._replace(published=published, notes=[*report.notes, *([note] if note else [])])
+        self._look_again()
+        tell("done", 1.0)
+        return report
+
+    def synchronise(self, progress: Progress | None = None) -> Published | None:
+        """Fetch what other instances published, or publish what they lack; return what is published, if anything is.
+
+        That happens in the background, too, and at the first question where nothing was imported yet.
+
+        Args:
+            progress: Told what is being done and how far it is, 0 to 1.
+
+        Raises:
+            BackendUnavailableError: The shared store does not answer, or our own folder cannot be written.
+            UnreadableRecordError: What is published cannot be verified.
+        """
+        if self._sharing is None:
+            return None
+        published = self._sharing.synchronise(progress or (lambda _what, _done: None))
+        self._look_again()
+        return published
+
+    def tick(self) -> None:
+        """Do what the background thread does every second."""
+        self._upkeep.tick(self)
+
+    def header(self, *, look: bool = False) -> Header | None:
+        """Return what the current version says of itself, if there is one; ``look`` for a newer one first."""
+        if look:
+            self._look_again()
+        lookups = self._current()
+        return None if lookups is None else lookups.version.header
 
     def count(self) -> int:
         """Return how many instruments there are."""
@@ -201,6 +286,10 @@ class SymbolMaster:
         """Return the state of the master: what is served, from where, and what is wrong with it."""
         lookups = self._current()
         stats: dict[str, Any] = {"total_symbols": 0, "problem": self._problem}
+        if self._sharing is not None:
+            stats["sharing_problem"] = self._sharing.problem
+        if self._upkeep.problem is not None:
+            stats["refresh_problem"] = self._upkeep.problem
         if lookups is not None:
             version = lookups.version
             stats |= {
@@ -218,7 +307,11 @@ class SymbolMaster:
         return stats
 
     def close(self) -> None:
-        """Close the files; the next question opens them again."""
+        """Close the files and stop what is done in the background; the next question opens them again."""
+        self._upkeep.stop()
+        self._is_new = True
+        if self._sharing is not None:
+            self._sharing.close()
         lookups, self._lookups = self._lookups, None
         self._looked_at = float("-inf")
         if lookups is not None:
@@ -264,6 +357,12 @@ class SymbolMaster:
 
     def _look(self) -> None:
         """Open the version that the pointer names, if it is not the one that is open."""
+        if self._is_new:
+            self._is_new = False
+            if self._sharing is not None and not self._sharing.has_own():
+                self._sharing.keep_in_step()
+        if self._background:
+            self._upkeep.start(self)
         try:
             self._lookups = self._open_current()
             self._problem = None

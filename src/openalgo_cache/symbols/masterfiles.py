@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -23,6 +24,11 @@ class MasterFiles:
 
     Args:
         base: The path that all names begin with; ``db/cache`` makes ``db/cache_symbols.current``.
+
+    Attributes:
+        folder: Where they are.
+        lock: Held by whoever makes a version.
+        seen: What the instance knows of the shared master.
     """
 
     def __init__(self, base: str | os.PathLike[str]) -> None:
@@ -30,6 +36,7 @@ class MasterFiles:
         self.folder = base.parent
         self._stem = f"{base.name}_symbols"
         self._pointer = self.folder / f"{self._stem}.current"
+        self.seen = self.folder / f"{self._stem}.seen"
         self.lock = self.folder / f"{self._stem}.lock"
 
     def path_of(self, number: str) -> Path:
@@ -52,14 +59,16 @@ class MasterFiles:
             raise BackendUnavailableError(f"the symbol master's {self._pointer} is damaged: import it again")
         return content[:32].decode()
 
-    def create(self) -> str:
-        """Create the empty file of a new version, 0600, and return its number.
+    def create(self, number: str | None = None) -> str:
+        """Create the empty file of a new version, 0600, and return its number: a random one, if none is given.
 
         Raises:
-            OSError: The folder is missing, full or read-only.
+            OSError: The folder is missing, full or read-only, or there is a file of that number.
         """
-        number = secrets.token_hex(16)
-        files.write_private_new(self.path_of(number), b"")
+        number = number or secrets.token_hex(16)
+        path = self.path_of(number)
+        if not files.write_private_new(path, b""):
+            raise FileExistsError(errno.EEXIST, "a version of that number is in use", str(path))
         return number
 
     def switch(self, number: str) -> None:
@@ -79,7 +88,7 @@ class MasterFiles:
 
     def remove_temporaries(self) -> None:
         """Remove what a process that was killed while it created a file left beside it; only under the lock."""
-        pattern = re.compile(rf"\.{re.escape(self._stem)}(-[0-9a-f]{{32}}\.db|\.current)\..+\.tmp")
+        pattern = re.compile(rf"\.{re.escape(self._stem)}(-[0-9a-f]{{32}}\.db|\.current|\.seen)\..+\.tmp")
         for path in list(self.folder.iterdir()):
             if pattern.fullmatch(path.name):
                 path.unlink(missing_ok=True)

@@ -121,20 +121,38 @@ _FIRST_MARK: Final = 0xE000  # the private use area: no printable field contains
 MAX_EXCHANGES: Final = 1_000
 
 
+class Origin(NamedTuple):
+    """Where a version came from, so that it can be imported again.
+
+    Attributes:
+        source: The file on this machine; empty if it came from elsewhere.
+        stamp: What tells whether that file changed: see ``source.stamp_of``.
+        skip_bad: Whether bad rows were left out.
+    """
+
+    source: str = ""
+    stamp: str = ""
+    skip_bad: bool = False
+
+
 class Header(NamedTuple):
     """What a version says of itself, signed.
 
     Attributes:
         rows: How many instruments it has.
         created_at: When it was imported, in seconds since the epoch.
-        source: The file it came from; empty if it came from elsewhere.
         exchanges: How many instruments each exchange lists, in the order of the exchanges' marks.
+        source: See :class:`Origin`.
+        stamp: Likewise.
+        skip_bad: Likewise.
     """
 
     rows: int
     created_at: float
-    source: str
     exchanges: dict[str, int]
+    source: str
+    stamp: str
+    skip_bad: bool
 
     def to_json(self) -> bytes:
         """Return the header as it is stored."""

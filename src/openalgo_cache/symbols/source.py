@@ -55,6 +55,15 @@ class Problems:
             self.listed.append((row, what))
 
 
+def stamp_of(path: str) -> str:
+    """Return a text that changes when the file does: its size and when it was written; empty if there is none."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def read_rows(source: Source, problems: Problems, fraction: Fraction) -> Iterator[tuple[int, Row]]:
     """Yield the good rows with their numbers; note the bad ones in ``problems``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -198,6 +198,17 @@ class MasterVersion:
         finally:
             self._give(reader)
         return [instrument for instrument in found if instrument is not None]
+
+    def in_order(self) -> Iterator[Instrument]:
+        """Yield all instruments that verify, in the order of their numbers, up to where the file can be read."""
+        reader = self._take()
+        try:
+            rows = reader.connection.execute(f"SELECT {INSTRUMENT} FROM {INSTRUMENTS_FIRST} ORDER BY i.id")  # noqa: S608  # constants
+            yield from filter(None, map(self._verified, rows))
+        except _DAMAGE as error:
+            self._report(error)
+        finally:
+            self._give(reader)
 
     def check(self) -> None:
         """Read everything once.

@@ -126,7 +126,7 @@ def check_master(session: Session) -> Iterator[Check]:
     try:
         if not session.has_master():
             return
-        seen = session.manager.symbols().stats()
+        seen = session.manager.symbols(background=False).stats()
         if seen["problem"] is None:
             with closing(MasterVersion(Path(seen["file"]), seen["version"], session.manager.ring())) as version:
                 version.check()

@@ -9,7 +9,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Generated, Imported, Searched, Shown
+from openalgo_cache.cli.shapes import Generated, Imported, MasterStatus, Searched, Shown
 
 _STDIN = Path("-")
 
@@ -56,8 +56,8 @@ def import_file(
 ) -> None:
     """Replace the symbol master by a file, or not at all.
 
-    Bad rows are reported by number, the header's being 1. Whatever goes wrong, the old master stays in use. Exit code
-    6: rows are bad.
+    Bad rows are reported by number, the header's being 1. Whatever goes wrong, the old master stays in use. Where
+    instances share a server, the new one is then published to them. Exit code 6: rows are bad.
     """
     from openalgo_cache.cli import instruments  # noqa: PLC0415  # heavy; --help does without
 
@@ -110,6 +110,28 @@ def show(
     from openalgo_cache.cli import instruments  # noqa: PLC0415  # heavy; --help does without
 
     raise typer.Exit(instruments.show_one(context.obj, symbol, exchange.upper(), as_json=as_json))
+
+
+@command(symbols, "symbols status", MasterStatus, "symbols status", "symbols status --json")
+def status(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show which symbol master is served here, and which one the instances that share a server have.
+
+    Exit code 1: the two differ; the application brings them together, or 'symbols sync'.
+    """
+    from openalgo_cache.cli import masters  # noqa: PLC0415  # heavy; --help does without
+
+    raise typer.Exit(masters.status(context.obj, as_json=as_json))
+
+
+@command(symbols, "symbols sync", MasterStatus, "symbols sync")
+def sync(context: typer.Context, *, as_json: Json = False) -> None:
+    """Fetch the symbol master that another instance published, or publish the one that others lack.
+
+    An application that runs does that by itself.
+    """
+    from openalgo_cache.cli import masters  # noqa: PLC0415  # heavy; --help does without
+
+    raise typer.Exit(masters.sync(context.obj, as_json=as_json))
 
 
 @command(
