@@ -48,6 +48,8 @@ class Awaiting(Cache):
         loops: Where.
     """
 
+    __slots__ = ("plain", "run")
+
     def __init__(self, plain: Cache, loops: Loops) -> None:
         super().__init__(plain.name, plain.policy, plain._build, plain._now)
         self.plain = plain

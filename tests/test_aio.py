@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from openalgo_cache import aio, workers
+from openalgo_cache import workers
 from openalgo_cache.aio import AsyncCache
 from openalgo_cache.backends.base import CacheBackend, Request
 from openalgo_cache.backends.memory import MemoryBackend
@@ -166,7 +166,7 @@ def test_a_thousand_reads_at_once_take_eight_threads(filed: Cache) -> None:
         return await asyncio.gather(*(filed.aio.get(f"key {number}") for number in range(1_000)))
 
     assert asyncio.run(read()) == list(range(1_000))
-    assert aio._workers._threads <= 8
+    assert workers.SHARED._threads <= 8
 
 
 def test_loops_in_turn_and_in_threads_share_a_cache(cache: Cache) -> None:

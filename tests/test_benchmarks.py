@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.servers.programs import find
+
 ROOT = Path(__file__).parent.parent
 SYMBOLS = 18 if Path("/proc/self/smaps_rollup").exists() else 17  # without it, memory is not measured
+AIO = 4 if find("redis") else 2
 
 pytestmark = pytest.mark.xdist_group("benchmarks")  # the run is shared
 
@@ -29,7 +32,7 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[
 
 @pytest.mark.parametrize(
     "name, least",
-    [("near", 10), ("store", 2), ("peer", 5), ("writers", 2), ("imports", 4), ("symbols", SYMBOLS)],
+    [("near", 10), ("store", 2), ("peer", 5), ("writers", 2), ("aio", AIO), ("imports", 4), ("symbols", SYMBOLS)],
 )
 def test_every_line_of_a_benchmark_is_measured(
     quick_run: tuple[str, list[dict[str, Any]]], name: str, least: int

@@ -88,13 +88,13 @@ def test_every_dependency_is_accounted_for() -> None:
 def test_the_import_loads_no_extra() -> None:
     """`import openalgo_cache` loads nothing that only an extra brings, though it is installed here."""
     loaded = python("import sys, openalgo_cache; openalgo_cache.get_cache; print(*sys.modules)").split()
-    heavy = {"flask", "redis", "hiredis", "valkey", "rich", "sqlalchemy", "typer", "werkzeug"}
+    heavy = {"flask", "greenlet", "redis", "hiredis", "valkey", "rich", "sqlalchemy", "typer", "werkzeug"}
     assert heavy.isdisjoint(loaded)
 
 
 def test_the_import_needs_no_extra() -> None:
     """`import openalgo_cache` works, without a warning, where no extra is installed."""
-    absent = ("flask", "redis", "hiredis", "valkey", "rich", "sqlalchemy", "typer", "argon2", "waitress")
+    absent = ("flask", "greenlet", "redis", "hiredis", "valkey", "rich", "sqlalchemy", "typer", "argon2", "waitress")
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import openalgo_cache; openalgo_cache.get_cache"
     python(code, "-W", "error")
 

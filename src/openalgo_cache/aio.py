@@ -16,7 +16,7 @@ from openalgo_cache.course import LOAD, Course, nothing
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.keys import Key
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
-from openalgo_cache.workers import Workers
+from openalgo_cache.workers import SHARED
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,9 +30,6 @@ K = TypeVar("K", bound=Key)
 
 _BATCH: Final = 256
 """Entries that an iteration fetches at a time."""
-
-_workers: Final = Workers(8)
-"""As many threads as a file of SQLite has connections for reading."""
 
 
 class AsyncCache:
@@ -96,7 +93,7 @@ class AsyncCache:
 
     async def health(self, *, probe: bool = False) -> Health:
         """See ``Cache.health``."""
-        return await _workers.run(lambda: self._cache.health(probe=probe))  # it does not open the cache, as _run does
+        return await SHARED.run(lambda: self._cache.health(probe=probe))  # it does not open the cache, as _run does
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -174,13 +171,13 @@ class AsyncCache:
     async def _open(self) -> None:
         """Open the cache, where that is still to be done: it may read files and look for a server."""
         if self._cache._stack is None:
-            await _workers.run(self._cache._opened)
+            await SHARED.run(self._cache._opened)
 
     async def _run(self, verb: Callable[..., T], *arguments: Any) -> T:
         """Call a plain verb where it keeps nobody waiting."""
         await self._open()
         on_loop = getattr(self._cache.backend, "on_loop", None)  # see SupportsAsyncio
-        return cast("T", await (on_loop or _workers.run)(verb, *arguments))
+        return cast("T", await (on_loop or SHARED.run)(verb, *arguments))
 
     async def _drive(self, steps: Course[T], load: Callable[[], Any] = nothing) -> T:
         """Drive a course, awaiting. A cancellation is raised within it, so that it gives back what it holds."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from openalgo_cache.backends.base import Entry, SupportsScan
+from openalgo_cache.bridge import pause
 from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of_locks
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Terms
@@ -24,7 +25,7 @@ from openalgo_cache.flight import Flights
 from openalgo_cache.handles import HANDLES
 from openalgo_cache.health import Trouble
 from openalgo_cache.keys import OF_LOCKS, Key
-from openalgo_cache.locks import make_lock, sleep
+from openalgo_cache.locks import make_lock
 from openalgo_cache.lost import FAILURES, DeleteLostError
 from openalgo_cache.policy.metrics import Counters
 from openalgo_cache.sentinels import MISSING, Sentinel, Ttl
@@ -339,7 +340,7 @@ class Handle:
                 return decision.result
             tries += 1
             if tries > _TRIES_WITHOUT_PAUSE:
-                sleep(random.random() * 0.0002 * min(tries, 16))  # noqa: S311  # only parts those who collide
+                pause(random.random() * 0.0002 * min(tries, 16))  # noqa: S311  # only parts those who collide
 
     def _step(self, stack: Stack, stored: str, expected: bytes | None, decision: Put | Remove) -> bool:
         new = None

@@ -48,17 +48,6 @@ class _Job:
             self._loop.call_soon_threadsafe(settle, what)
 
 
-class _Seat:
-    """Where an idle thread waits for its next job."""
-
-    __slots__ = ("job", "turn")
-
-    def __init__(self) -> None:
-        self.job: _Job | None = None
-        self.turn = make_lock()
-        self.turn.acquire()
-
-
 class Workers:
     """Threads that are started when there is something to do, and end when there has been nothing for a while.
 
@@ -76,7 +65,7 @@ class Workers:
     def _reset(self) -> None:
         self._forks = Forks.count
         self._queue: deque[_Job] = deque()
-        self._idle: list[_Seat] = []
+        self._idle: list[Any] = []
         self._threads = 0
 
     async def run(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -102,21 +91,20 @@ class Workers:
         with self._lock:
             if self._forks != Forks.count:  # the parent's threads are not here
                 self._reset()
+            self._queue.append(job)  # whichever thread is first: one that is just done, or one that wakes
             if self._idle:
-                seat = self._idle.pop()
-                seat.job = job
-                seat.turn.release()
+                self._idle.pop().release()
                 return
             if self._threads == self._most:
-                self._queue.append(job)
                 return
             self._threads += 1
         try:
-            start_new_thread(self._work, (job,))
-        except BaseException:
+            start_new_thread(self._work, ())
+        except RuntimeError:  # the system gives no more
             with self._lock:
                 self._threads -= 1
-            raise
+            if self._withdraw(job):
+                raise
 
     def _withdraw(self, job: _Job) -> bool:
         with self._lock:
@@ -126,20 +114,29 @@ class Workers:
                 return False
             return True
 
-    def _work(self, job: _Job | None) -> None:
-        while job is not None:
-            job()
-            job = self._next()
-
-    def _next(self) -> _Job | None:
-        with self._lock:
-            if self._queue:
-                return self._queue.popleft()
-            seat = _Seat()
-            self._idle.append(seat)
-        if not seat.turn.acquire(True, _IDLE_SECONDS):
+    def _work(self) -> None:
+        bell = make_lock()
+        bell.acquire()
+        while True:
             with self._lock:
-                if seat in self._idle:
-                    self._idle.remove(seat)
-                    self._threads -= 1
-        return seat.job
+                job = self._queue.popleft() if self._queue else None
+                if job is None:
+                    self._idle.append(bell)
+            if job is not None:
+                job()
+            elif not bell.acquire(True, _IDLE_SECONDS) and self._retire(bell):
+                return
+
+    def _retire(self, bell: Any) -> bool:
+        """End a thread that waited in vain; return False if it was called just then."""
+        with self._lock:
+            if bell not in self._idle:
+                bell.acquire()
+                return False
+            self._idle.remove(bell)
+            self._threads -= 1
+            return True
+
+
+SHARED: Final = Workers(8)
+"""For verbs; as many as a file of SQLite has connections for reading."""

@@ -233,10 +233,10 @@ def test_a_pool_that_is_too_small_is_no_outage(start_server: Callable[..., Serve
     store = backend(server.settings(), redis_pool_size=1, redis_operation_timeout=0.3)
     store.get(KEY)
     node = store._client._topology.node(KEY)
-    connection, _ = node._pool.take(time.monotonic() + 1)
+    connection, _ = node._pools.own().take(time.monotonic() + 1)
     with pytest.raises(BackendUnavailableError, match="REDIS_POOL_SIZE"):
         store.get(KEY)
-    node._pool.give(connection)
+    node._pools.own().give(connection)
     assert store.get(KEY) is None
     store.close()
 

@@ -10,11 +10,14 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
+from openalgo_cache import bridge
 from openalgo_cache.backends.base import CacheBackend, Entry, InvalidationListener, Request
 from openalgo_cache.backends.invalidation.streams import Subscriptions
 from openalgo_cache.backends.resp.client import acquire, release
+from openalgo_cache.locks import is_patched
+from openalgo_cache.workers import SHARED
 
 if TYPE_CHECKING:
     from openalgo_cache.backends.resp.breaker import OutageListener
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from openalgo_cache.clock import Clock
     from openalgo_cache.settings import Server
     from openalgo_cache.settings.server import ServerName
+
+T = TypeVar("T")
 
 _EXPIRY: Final = struct.Struct(">d")
 _HEAD: Final = _EXPIRY.size
@@ -70,6 +75,12 @@ class RespBackend(CacheBackend):
     def create(cls, request: Request) -> Self:  # noqa: D102  # see CacheBackend
         server = request.settings.server(cls.name)
         return cls(server, request.prefix, request.clock, request.subkey, durable=request.durable)
+
+    async def on_loop(self, verb: Callable[..., T], *arguments: Any) -> T:
+        """Call ``verb`` on the running loop, in a greenlet; without greenlet, or where it is taken, in a thread."""
+        if is_patched() or bridge.find_greenlet() is None:
+            return await SHARED.run(verb, *arguments)
+        return await bridge.run(verb, *arguments)
 
     def listen(self, listener: OutageListener) -> None:
         """Tell ``listener`` when the server goes and comes."""

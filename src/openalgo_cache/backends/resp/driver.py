@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from openalgo_cache.bridge import is_bridged
+
 if TYPE_CHECKING:
     from ssl import SSLContext
 
@@ -60,6 +62,8 @@ class Driver:
     def connection(self, kind: str, tls: SSLContext | None, **options: Any) -> Connection:
         """Return a new connection, of a class of the library, that is not open yet and never tries twice.
 
+        Where the caller is bridged it waits on the running loop.
+
         Args:
             kind: The class's name.
             tls: The terms of TLS; the library would make its own for each connection.
@@ -67,10 +71,16 @@ class Driver:
         """
         library = self.library
         cls = getattr(library, kind)
-        if tls is not None:
+        if bridged := is_bridged():
+            from openalgo_cache.backends.resp.onloop import on_loop  # noqa: PLC0415  # asyncio is there already
+
+            cls = on_loop(cls)
+        elif tls is not None:
             cls = type(kind, (cls,), {"_wrap_socket_with_ssl": _wrap(tls)})
         retry = library.retry.Retry(library.backoff.NoBackoff(), 0)
         connection: Connection = cls(retry=retry, protocol=2, **self.options, **options)
+        if bridged:
+            connection.tls = tls  # type: ignore[attr-defined]  # of those on a loop
         return connection
 
 

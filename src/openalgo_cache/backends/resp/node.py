@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openalgo_cache.backends.resp.breaker import Breaker, OutageListener
 from openalgo_cache.backends.resp.dialling import Address, Dialler, limit
 from openalgo_cache.backends.resp.errors import Errors, Failure
-from openalgo_cache.backends.resp.pool import make_pool
+from openalgo_cache.backends.resp.pool import Pool, Pools
 from openalgo_cache.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Node:
         self._timeout = server.operation_timeout
         self._reached = False
         self._look_round = look_round
-        self._pool = make_pool(self._dial, server.pool_size, f"{server.name.upper()}_POOL_SIZE")
+        self._pools = Pools(self._dial, server.pool_size, f"{server.name.upper()}_POOL_SIZE")
         self._broken = driver.broken
         self._reply_error = driver.reply_error
         self.name = name
@@ -75,20 +75,19 @@ class Node:
             BackendUnavailableError: The node does not answer, or not in time.
             BackendMisconfiguredError: It does not let us in.
         """
-        if self.breaker.is_open:
-            raise self.breaker.refusal()
-        deadline = self._deadline()
-        connection, new = self._take(deadline, live=not repeatable)
+        pool = self._pools.own()
+        deadline = self._begin(pool)
+        connection, new = self._take(pool, deadline, live=not repeatable)
         try:
-            return self._converse(connection, commands, deadline)
+            return self._converse(pool, connection, commands, deadline)
         except self._broken as error:
             if new or not repeatable or isinstance(error, self._driver.exceptions.TimeoutError):
                 raise self._failed(error) from error
         # The server has closed what lay idle, so it was restarted: once more, on a new connection.
-        self._pool.empty()
-        connection, _ = self._take(deadline)
+        pool.empty()
+        connection, _ = self._take(pool, deadline)
         try:
-            return self._converse(connection, commands, deadline)
+            return self._converse(pool, connection, commands, deadline)
         except self._broken as error:
             raise self._failed(error) from error
 
@@ -110,10 +109,9 @@ class Node:
             BackendUnavailableError: As for calls; it may have happened all the same.
             BackendMisconfiguredError: As for calls.
         """
-        if self.breaker.is_open:
-            raise self.breaker.refusal()
-        deadline = self._deadline()
-        connection, _ = self._take(deadline, live=True)
+        pool = self._pools.own()
+        deadline = self._begin(pool)
+        connection, _ = self._take(pool, deadline, live=True)
         try:
             watched, value = self._say(connection, (("WATCH", key), ("GET", key)), deadline)
             _raise_first(watched, value)
@@ -127,63 +125,67 @@ class Node:
                 _raise_first(*replies[:queued])
                 replies = replies[queued:]
         except self._reply_error:
-            self._pool.drop(connection)  # it may still be watching
+            pool.drop(connection)  # it may still be watching
             raise
         except self._broken as error:
-            self._pool.drop(connection)
+            pool.drop(connection)
             raise self._failed(error) from error
         except BaseException:
-            self._pool.drop(connection)
+            pool.drop(connection)
             raise
-        self._pool.give(connection)
+        pool.give(connection)
         return replies
 
     def forget(self) -> None:
         """Close what lies idle: the node may be at another place now."""
-        self._pool.empty()
+        self._pools.own().empty()
 
     def close(self) -> None:
         """Close everything; it opens again when it is used again."""
         self.breaker.close()
-        self._pool.empty()
+        self._pools.close()
 
     def retire(self) -> None:
         """Close everything, since others serve what was served here."""
         self.breaker.retire()
-        self._pool.empty()
+        self._pools.close()
 
     def abandon(self) -> None:
         """Begin anew, in a forked child."""
-        self._pool.abandon()
+        self._pools.abandon()
         self.breaker.close()
 
-    def _deadline(self) -> float:
-        """Return by when an operation that begins now has to be over."""
+    def _begin(self, pool: Pool) -> float:
+        """Return by when an operation that begins now has to be over. Raise if the node is away."""
+        pool.line_up(self._server.timeout)
+        if self.breaker.is_open:
+            pool.wake()  # the next in the line shall not wait in vain either
+            raise self.breaker.refusal()
         return monotonic() + (self._timeout if self._reached else max(self._timeout, self._server.timeout))
 
-    def _take(self, deadline: float, *, live: bool = False) -> tuple[Connection, bool]:
+    def _take(self, pool: Pool, deadline: float, *, live: bool = False) -> tuple[Connection, bool]:
         """Return a connection, and whether it is new; if it must be live, none that the server has closed."""
-        connection, new = self._pool.take(deadline)
+        connection, new = pool.take(deadline)
         while live and not new:
             try:
                 if not connection.can_read():
                     break
             except self._broken:
                 pass
-            self._pool.drop(connection)
-            connection, new = self._pool.take(deadline)
+            pool.drop(connection)
+            connection, new = pool.take(deadline)
         if self.breaker.is_open:  # while we waited for it
-            self._pool.give(connection)
+            pool.give(connection)
             raise self.breaker.refusal()
         return connection, new
 
-    def _converse(self, connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
+    def _converse(self, pool: Pool, connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
         try:
             replies = self._say(connection, commands, deadline)
         except BaseException:
-            self._pool.drop(connection)
+            pool.drop(connection)
             raise
-        self._pool.give(connection)
+        pool.give(connection)
         return replies
 
     def _say(self, connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
@@ -221,7 +223,7 @@ class Node:
         else:
             failure = self._errors.of_connection(error, self.name, reached=self._reached)
         if isinstance(failure, BackendUnavailableError):
-            self._pool.empty()
+            self._pools.own().empty()
             return self.breaker.trip(failure)
         return failure
 

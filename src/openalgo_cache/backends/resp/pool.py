@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from openalgo_cache.bridge import at_end, is_bridged
 from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.locks import get_ident, is_patched, make_lock
 
@@ -39,6 +40,9 @@ class Pool:
         self._made = 0
         self._waiting: deque[Any] = deque()
 
+    def line_up(self, seconds: float) -> None:
+        """Do nothing: only a loop's own operations have to line up."""
+
     def take(self, deadline: float) -> tuple[Connection, bool]:
         """Return a connection, and whether it is new.
 
@@ -66,7 +70,7 @@ class Pool:
         """Take a connection back that is fit for use."""
         self._idle.append(connection)
         if self._waiting:
-            self._wake()
+            self.wake()
 
     def drop(self, connection: Connection) -> None:
         """Close a connection that is not."""
@@ -90,17 +94,16 @@ class Pool:
     def _forget_one(self) -> None:
         with self._lock:
             self._made -= 1
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the next who waits have another look."""
         with suppress(IndexError):
             self._waiting.popleft().release()
 
     def _wait(self, deadline: float) -> None:
         """Return when a connection may be free. Raise if the time is over."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise BackendUnavailableError(f"all {self._size} connections are in use ({self._variable})")
+        left = self._left(deadline)
         if is_patched():  # waiting at a lock would stop the greenlet that is to give its connection back
             time.sleep(_LOOK_AGAIN)
             return
@@ -110,47 +113,78 @@ class Pool:
         if self._idle or self._made < self._size:  # one came back just before we queued up
             return
         turn.acquire(True, left)
+        self._leave(turn)
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise BackendUnavailableError(f"all {self._size} connections are in use ({self._variable})")
+        return left
+
+    def _leave(self, turn: Any) -> bool:
+        """Leave the line; return whether the turn had not come yet."""
+        try:
+            self._waiting.remove(turn)
+        except ValueError:
+            return False
+        return True
 
 
-class PoolOfThreads:
-    """A pool for each thread of the system, under eventlet or gevent: a socket belongs to the loop that opened it."""
+class Pools:
+    """A pool for each place that sockets belong to: an asyncio loop, or, under eventlet and gevent, a thread.
 
-    __slots__ = ("_make", "_pools")
+    Everything else in the process shares one. The arguments are those of Pool.
+    """
 
-    def __init__(self, make: Callable[[], Pool]) -> None:
-        self._make = make
-        self._pools: dict[int, Pool] = {}
+    __slots__ = ("_arguments", "_of_loops", "_of_threads", "_shared")
 
-    def _own(self) -> Pool:
+    def __init__(self, dial: Callable[[float], Connection], size: int, variable: str) -> None:
+        self._arguments = dial, size, variable
+        self._shared = Pool(*self._arguments)
+        self._of_threads: dict[int, Pool] | None = {} if is_patched() else None
+        self._of_loops: dict[Any, tuple[Pool, object]] = {}
+
+    def own(self) -> Pool:
+        """Return the pool of the place that the caller is at."""
+        if is_bridged():
+            return self._of_loop()
+        if self._of_threads is None:
+            return self._shared
         thread = get_ident()
-        pool = self._pools.get(thread)
+        pool = self._of_threads.get(thread)
         if pool is None:
-            pool = self._pools[thread] = self._make()
+            pool = self._of_threads[thread] = Pool(*self._arguments)
         return pool
 
-    def take(self, deadline: float) -> tuple[Connection, bool]:
-        """See Pool."""
-        return self._own().take(deadline)
-
-    def give(self, connection: Connection) -> None:
-        """See Pool."""
-        self._own().give(connection)
-
-    def drop(self, connection: Connection) -> None:
-        """See Pool."""
-        self._own().drop(connection)
-
-    def empty(self) -> None:
-        """Close what is idle and this thread's; the other threads find out for themselves."""
-        self._own().empty()
+    def close(self) -> None:
+        """Close what is idle; patched threads find out for themselves."""
+        (self._shared if self._of_threads is None else self.own()).empty()
+        for loop, (pool, _) in list(self._of_loops.items()):
+            with suppress(RuntimeError):  # it was closed
+                loop.call_soon_threadsafe(pool.empty)
 
     def abandon(self) -> None:
-        """See Pool."""
-        self._pools.clear()
+        """Forget everything, in a forked child: connections and those who wait are the parent's."""
+        self._shared.abandon()
+        if self._of_threads is not None:
+            self._of_threads.clear()
+        self._of_loops.clear()
 
+    def _of_loop(self) -> Pool:
+        import asyncio  # noqa: PLC0415  # slow to import, and there already where this is asked
 
-def make_pool(dial: Callable[[float], Connection], size: int, variable: str) -> Pool | PoolOfThreads:
-    """Return the pool that fits the sockets of this process; the arguments are those of Pool."""
-    if is_patched():
-        return PoolOfThreads(lambda: Pool(dial, size, variable))
-    return Pool(dial, size, variable)
+        from openalgo_cache.backends.resp.onloop import LoopPool  # noqa: PLC0415  # likewise
+
+        loop = asyncio.get_running_loop()
+        found = self._of_loops.get(loop)
+        if found is None:
+            for other in [other for other in self._of_loops if other.is_closed()]:
+                self._of_loops.pop(other, None)
+            pool = LoopPool(*self._arguments)
+
+            def end() -> None:
+                self._of_loops.pop(loop, None)
+                pool.empty()
+
+            found = self._of_loops[loop] = pool, at_end(end)
+        return found[0]
