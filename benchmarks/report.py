@@ -16,7 +16,16 @@ from rich.table import Table
 from benchmarks.lines import Line, holds
 
 FOLDER: Final = Path(__file__).parent / "results"
-_LIBRARIES: Final = ("openalgo-cache", "apsw", "cachetools", "cryptography", "diskcache", "ormsgpack")
+_LIBRARIES: Final = (
+    "openalgo-cache",
+    "apsw",
+    "cachetools",
+    "cryptography",
+    "diskcache",
+    "ormsgpack",
+    "redis",
+    "valkey",
+)
 
 
 def measured(results: Mapping[str, Sequence[Line]], *, quick: bool) -> dict[str, Any]:

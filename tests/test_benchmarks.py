@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.servers.programs import find
+from tests.servers.programs import Brand, find
 
 ROOT = Path(__file__).parent.parent
 SYMBOLS = 18 if Path("/proc/self/smaps_rollup").exists() else 17  # without it, memory is not measured
 AIO = 4 if find("redis") else 2
+
+BRANDS: tuple[Brand, Brand] = ("redis", "valkey")
+SERVERS = 5 * sum(find(brand) is not None for brand in BRANDS)
 
 pytestmark = pytest.mark.xdist_group("benchmarks")  # the run is shared
 
@@ -32,7 +35,16 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[
 
 @pytest.mark.parametrize(
     "name, least",
-    [("near", 10), ("store", 2), ("peer", 5), ("writers", 2), ("aio", AIO), ("imports", 4), ("symbols", SYMBOLS)],
+    [
+        ("near", 10),
+        ("store", 2),
+        ("peer", 5),
+        ("writers", 2),
+        ("servers", SERVERS),
+        ("aio", AIO),
+        ("imports", 4),
+        ("symbols", SYMBOLS),
+    ],
 )
 def test_every_line_of_a_benchmark_is_measured(
     quick_run: tuple[str, list[dict[str, Any]]], name: str, least: int

@@ -218,6 +218,9 @@ class Handle:
         try:
             if begun is None or type(key) is not str:
                 value, expires_at, terms = stack.codec.decode(stored, entry.payload)
+                # Where the store says the same, it has just looked at the clock.
+                if terms is None and expires_at == entry.expires_at:
+                    return value
                 return value if _in_force(entry, expires_at, terms, now, tags_hold) else MISSING
             (value, expires_at, terms), admitted = stack.codec.admit(stored, entry.payload)
             if admitted is None or not _in_force(entry, expires_at, terms, now, tags_hold):
@@ -238,7 +241,9 @@ class Handle:
 
         def look() -> tuple[int | None, float, dict[str, Entry]]:
             begun = stack.near.begin_fill() if stack.near.keeps else None
-            wanted = [stored for stored in missing if not stack.withholds(stored)]
+            wanted: Iterable[str] = missing
+            if stack.lost is not None:
+                wanted = [stored for stored in missing if not stack.withholds(stored)]
             return begun, self._now(), stack.backend.get_many(wanted)
 
         begun, now, entries = self._swallowing((None, 0.0, {}), look)
@@ -270,6 +275,8 @@ class Handle:
         found: dict[K, Any] = {}
         missing: dict[str, K] = {}
         keyspace = self._opened().keyspace
+        if not self._near.keeps:
+            return found, {keyspace.stored(key): key for key in keys}
         for key in keys:
             if (value := self._peek(key)) is not MISSING:
                 found[key] = value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
@@ -32,6 +33,8 @@ T = TypeVar("T")
 _EXPIRY: Final = struct.Struct(">d")
 _HEAD: Final = _EXPIRY.size
 _expiry_of = _EXPIRY.unpack_from
+_entry = partial(tuple.__new__, Entry)
+"""Makes an entry without the call that its class would make of it."""
 _NEVER: Final = _EXPIRY.pack(math.inf)
 _LONGEST: Final = 10**14
 """Milliseconds, about 3,000 years: more than that overflows in the server."""
@@ -111,8 +114,10 @@ class RespBackend(CacheBackend):
         now = self._now()
         found = {}
         for key, value in zip(wanted, self._values(wanted), strict=True):
-            if value is not None and (entry := _live(value, now)) is not None:
-                found[key] = entry
+            if value is not None and len(value) >= _HEAD:  # what ``_live`` does, without its call
+                (expires_at,) = _expiry_of(value)
+                if expires_at > now:
+                    found[key] = _entry((value[_HEAD:], None if expires_at == math.inf else expires_at))
         return found
 
     def set_many(self, entries: Mapping[str, Entry]) -> None:
