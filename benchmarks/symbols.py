@@ -15,8 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.lines import Line
+from openalgo_cache.backends.memory import MemoryBackend
+from openalgo_cache.codec.codec import Codec
+from openalgo_cache.codec.envelope import MAC
 from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.sealing import RingSeal
+from openalgo_cache.keys import Keyspace
 from openalgo_cache.symbols import MASTER_ROWS, SymbolMaster, generate_master
+from openalgo_cache.symbols.shelf import Shelf
 
 _RING: Final = "A" * 43 + "="
 _ROLLUP: Final = Path("/proc/self/smaps_rollup")
@@ -65,6 +71,7 @@ def _measure(rows: int, rounds: int) -> Iterator[Line]:
         yield from _import(master, path)
         yield from _lookups(master, pairs, rounds)
         yield from _searches(master, rounds)
+        yield from _sharing(base, Path(folder, "other", "cache"))
         if _ROLLUP.exists():
             yield _memory(base, Path(folder, "keys"), pairs[:10_000])
         master.close()
@@ -116,6 +123,21 @@ def _searches(master: SymbolMaster, rounds: int) -> Iterator[Line]:
     for what, ask, target in searches:
         found = len(ask())
         yield _best(what, [_clocked(ask) for _ in range(rounds)], "ms", target, f"{found:,} found; ")
+
+
+def _sharing(base: Path, other: Path) -> Iterator[Line]:
+    """Publish a master and fetch it, by way of a store in memory: what a server adds is the transport of 2 MB."""
+    ring = KeyRing.of_one(_RING)
+    store, codec = MemoryBackend(None), Codec(RingSeal(ring, ring.id, "symbols", MAC))
+    shelf = Shelf(store, Keyspace("openalgo", "symbols"), codec, time.time, "benchmark")
+    sender, receiver = (
+        SymbolMaster(folder, ring, open_shelf=lambda: shelf, background=False) for folder in (base, other)
+    )
+    yield _line("published to other instances", _clocked(sender.synchronise), "s", 3)
+    yield _line("fetched and served by another one", _clocked(receiver.count), "s", 3)
+    published = sum(len(entry.payload) for _, entry in store.scan())
+    yield _line("on the server", published / 1e6, "MB", 10)
+    receiver.close()
 
 
 def _memory(base: Path, keys: Path, pairs: Pairs) -> Line:
