@@ -309,7 +309,8 @@ def test_no_verb_serves_a_forged_record(house: CacheManager, name: str, verb: st
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "values"])
 def test_no_verb_overwrites_an_unreadable_state_record(state: Store, verb: str) -> None:
     """Verbs that look before they act raise; only ``set`` and ``delete`` say clearly that the record may go."""
-    changed = state.record("key")[:-1] + b"\0"
+    good = state.record("key")
+    changed = good[:-1] + bytes([good[-1] ^ 1])
     state.put("key", changed)
     with pytest.raises(UnreadableRecordError):
         VERBS[verb][0](state.cache)
