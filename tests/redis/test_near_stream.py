@@ -319,7 +319,8 @@ def test_a_failover_by_sentinels_is_followed(how: str, server_folder: Callable[[
         group.stop()
 
 
-@pytest.mark.parametrize("how", ["kill", pytest.param("demote", marks=pytest.mark.soak)])
+@pytest.mark.soak  # tests/redis/test_near_cache.py has the same for a cache
+@pytest.mark.parametrize("how", ["kill", "demote"])
 def test_a_failover_in_a_cluster_is_followed(how: str, start_cluster: Callable[..., Cluster]) -> None:
     """A primary dies, or steps down in good order, and its replica takes over."""
     cluster = start_cluster("redis", node_timeout=600)
@@ -356,7 +357,7 @@ RIGHTS = "~openalgo@stream:* &openalgo@stream:!changes +get +set +pexpire +publi
 """What is left to a user who may not track keys."""
 
 
-@pytest.fixture(params=["RESP3", "RESP2"])
+@pytest.fixture(params=["RESP3", pytest.param("RESP2", marks=pytest.mark.soak)])
 def untracked(request: pytest.FixtureRequest, start_server: Callable[..., ServerProcess]) -> ServerProcess:
     """A server whose user may not track keys, and one that does not even let him choose the protocol."""
     users = (f"user openalgo on >open-sesame {RIGHTS}{' +hello' if request.param == 'RESP3' else ''}",)

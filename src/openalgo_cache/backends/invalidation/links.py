@@ -29,8 +29,13 @@ class Hearer(Protocol):
         """Learn that every change on the link's node will be told from now on."""
         ...
 
-    def lost(self, link: Link, why: str) -> None:
-        """Learn that changes on the link's node may go untold from now on; said again for each vain attempt."""
+    def lost(self, link: Link, refusal: str = "") -> None:
+        """Learn that changes on the link's node may go untold from now on; said again for each vain attempt.
+
+        Args:
+            link: The link.
+            refusal: What the node said, if somebody has to do something about it.
+        """
         ...
 
     def told(self, keys: Iterable[bytes] | None) -> None:
@@ -78,6 +83,7 @@ class Link:
         self._hearer = hearer
         self._tune_in = tune_in
         self._wire: Wire | None = None
+        self._has_stood = False
         self._stopped = False
         self._bell = make_lock()
         self._bell.acquire()
@@ -103,18 +109,17 @@ class Link:
     def _run(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stopped:
-            why = ""
+            refusal, self._has_stood = "", False
             try:
                 self._open_and_listen()
-                pause = _FIRST_PAUSE
-            except RefusedError as error:
-                why = str(error)
-                pause = _LONGEST_PAUSE if error.is_passing else _PAUSE_AFTER_REFUSAL
-            except Exception as error:  # noqa: BLE001  # whatever it is, nothing is heard any more, and that has to be told
-                why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                pause = min(pause * 2, _LONGEST_PAUSE)
+            except (RefusedError, ImportError) as error:
+                is_passing = isinstance(error, RefusedError) and error.is_passing
+                refusal = "" if is_passing else str(error)
+                pause = _LONGEST_PAUSE if is_passing else _PAUSE_AFTER_REFUSAL
+            except Exception:  # noqa: BLE001  # whatever it is, nothing is heard any more, and that has to be told
+                pause = _FIRST_PAUSE if self._has_stood else min(pause * 2, _LONGEST_PAUSE)
             if not self._stopped:
-                self._hearer.lost(self, why)
+                self._hearer.lost(self, refusal)
                 self._bell.acquire(True, pause)
 
     def _open_and_listen(self) -> None:
@@ -130,7 +135,6 @@ class Link:
                 way.close()
 
     def _listen(self, wire: Wire, way: Way) -> None:
-        ready = False
         heard = monotonic()
         due = heard
         while not self._stopped:
@@ -140,8 +144,8 @@ class Link:
                 wire.send("PING")
                 way.beat()
                 self._hearer.beat()
-            if not ready and way.is_ready():
-                ready = True
+            if not self._has_stood and way.is_ready():
+                self._has_stood = True
                 self._hearer.stands(self)
             try:
                 arrived = wire.receive(due - now)

@@ -31,7 +31,7 @@ class Watcher(Protocol):
         """Learn where the primaries are, by an answer to a question that was asked after so many doubts."""
         ...
 
-    def blind(self, why: str) -> None:
+    def blind(self) -> None:
         """Learn that nobody has said for a while where they are."""
         ...
 
@@ -83,11 +83,11 @@ class Lookout:
             address = self._next()
             try:
                 found = self._ask(address)
-            except Exception as error:  # noqa: BLE001  # whatever it is, this one said nothing
+            except Exception:  # noqa: BLE001  # whatever it is, this one said nothing
                 if (wire := self._wires.pop(address, None)) is not None:
                     wire.close()
                 if monotonic() - seen >= SILENCE:
-                    self._watcher.blind(str(error) or type(error).__name__)
+                    self._watcher.blind()
                 self._bell.acquire(True, BEAT / len(self._known))
                 continue
             seen = monotonic()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from openalgo_cache.backends.invalidation.links import Link, Way
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from openalgo_cache.settings import Server
 
 _log = logging.getLogger("openalgo_cache")
-
-_WORTH_A_WORD: Final = 2.0
-"""Seconds after which whoever reads says that the stream is away."""
 
 
 class Stream:
@@ -53,8 +49,7 @@ class Stream:
         self._doubts = 0
         self._serving = False
         self._running = False
-        self._why = ""
-        self._away_since = monotonic()
+        self._refusal = ""
         self._said = False
 
     # --- from whoever listens -----------------------------------------------------------------------------------------
@@ -69,9 +64,10 @@ class Stream:
                     listener.resume()
             if not self._running:
                 self._begin()
-            why = self._news()
-        if why is not None:
-            _log.warning("copies near are not used: %s at %s: %s", self._server.name.title(), self._server.address, why)
+            refusal, self._said = "" if self._said else self._refusal, self._said or bool(self._refusal)
+        if refusal:
+            title, address = self._server.name.title(), self._server.address
+            _log.warning("nothing is kept near: %s at %s does not tell of changes: %s", title, address, refusal)
 
     def unsubscribe(self, listener: InvalidationListener) -> None:
         """Tell ``listener`` nothing any more."""
@@ -107,12 +103,12 @@ class Stream:
                 self._standing.add(link)
                 self._settle()
 
-    def lost(self, link: Link, why: str) -> None:
+    def lost(self, link: Link, refusal: str = "") -> None:
         """See Hearer."""
         with self._lock:
             if self._links.get(link.address) is link:
                 self._standing.discard(link)
-                self._why = why
+                self._refusal = refusal
                 self._settle()
 
     def told(self, keys: Iterable[bytes] | None) -> None:
@@ -163,11 +159,10 @@ class Stream:
                 self._known = True
             self._settle()
 
-    def blind(self, why: str) -> None:
+    def blind(self) -> None:
         """See Watcher."""
         with self._lock:
             self._known = False
-            self._why = why
             self._settle()
 
     def _tune_in(self, wire: Wire, link: Link) -> Way:
@@ -184,7 +179,6 @@ class Stream:
 
     def _begin(self) -> None:
         self._running = True
-        self._away_since = monotonic()
         if self._server.cluster or self._server.sentinels is not None:
             self._lookout = Lookout(self._server, self)
             self._lookout.start()
@@ -223,17 +217,7 @@ class Stream:
             else:
                 listener.suspend()
         if serving:
-            self._why = ""
-        else:
-            self._away_since = monotonic()
-        self._said = False
-
-    def _news(self) -> str | None:
-        """Return why the stream is away, once, if it has been for a while."""
-        if self._serving or self._said or not self._why or monotonic() - self._away_since < _WORTH_A_WORD:
-            return None
-        self._said = True
-        return self._why
+            self._refusal, self._said = "", False
 
     def _all(self) -> list[InvalidationListener]:
         return [listener for listeners in self._listeners.values() for listener in listeners]
