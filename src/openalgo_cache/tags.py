@@ -134,9 +134,7 @@ class Tags:
         stored = self.stored(tag)
         while found.number is None or (found.expires_at < until if until is not None else found.expires_at != _NEVER):
             now = self._now()
-            number = found.number
-            if number is None:
-                number = int.from_bytes(os.urandom(_GENERATION_BYTES), "big")
+            number = _draw() if found.number is None else found.number
             expires_at = None if until is None else until + max(until - now, _LONGER)
             record = self._codec.encode(stored, number, now, expires_at)
             if self._backend.compare_and_set(stored, found.payload, Entry(record, expires_at)):
@@ -174,6 +172,11 @@ class Tags:
         digest = self._hash.copy()
         digest.update(text(name).encode())
         return digest.digest()
+
+
+def _draw() -> int:
+    """Return a new generation."""
+    return int.from_bytes(os.urandom(_GENERATION_BYTES), "big")
 
 
 _NEVER: Final = float("inf")

@@ -13,6 +13,7 @@ from openalgo_cache.errors import CacheError, InvalidKeyError, InvalidLifetimeEr
 from openalgo_cache.testing.rig import Contract, Rig
 
 _LONG = 3_600.0
+_PATIENCE = 60.0
 
 
 class CacheLocks(Contract):
@@ -35,9 +36,9 @@ class CacheLocks(Contract):
         """Each time, also where the lock was never released; and never below the microseconds of the present."""
         fences = []
         for _ in range(3):
-            with cache.lock("name", ttl=self.lifetime) as fence:
+            with cache.lock("name", ttl=self.lifetime, timeout=0) as fence:
                 fences.append(fence)
-            lost = cache.lock("name", ttl=self.lifetime)
+            lost = cache.lock("name", ttl=self.lifetime, timeout=0)
             fences.append(lost.__enter__())
             rig.clock.advance(self.lifetime)
         assert fences == sorted(set(fences))
@@ -45,11 +46,11 @@ class CacheLocks(Contract):
 
     def test_a_lock_that_was_lost_is_free_after_its_time(self, cache: Cache, rig: Rig) -> None:
         """Its former holder is told, changes nothing by leaving, and cannot prolong it."""
-        former, other = (cache.lock("name", ttl=self.lifetime) for _ in range(2))
+        former, other = (cache.lock("name", ttl=self.lifetime, timeout=0) for _ in range(2))
         for lock in (former, other):
             lock.__enter__()
             rig.clock.advance(self.lifetime)
-        with cache.lock("name", ttl=_LONG):
+        with cache.lock("name", ttl=_LONG, timeout=0):
             with pytest.raises(LockLostError):
                 former.extend()
             with pytest.raises(LockLostError):
@@ -128,7 +129,7 @@ class CacheLocks(Contract):
 
         def work(thread: int) -> None:
             for _ in range(4):
-                with cache.lock("name", ttl=_LONG) as fence:
+                with cache.lock("name", ttl=_LONG, timeout=_PATIENCE) as fence:
                     inside.append(thread)
                     assert inside == [thread]
                     fences.append(fence)
