@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openalgo_cache import flight, handle, tags
+from openalgo_cache import flight, reading, tags
 from openalgo_cache.backends.base import CacheBackend, Request
 from openalgo_cache.backends.memory import MemoryBackend
 from openalgo_cache.cache import Cache
@@ -34,7 +34,7 @@ _take = Lock._take
 _exit = Lock.__exit__
 _clear = Cache.clear
 _reserve = flight._reserve
-_stands = handle._stands
+_stands = reading._stands
 
 
 def touch_without_tags(self: Cache, key: Any, ttl: Any = DEFAULT) -> bool:
@@ -107,7 +107,7 @@ DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "what was revoked stands in": (flight, "_fall_back", fall_back_for_ever),
     "what stands in is kept for no time": (flight, "RETRY_SECONDS", 1e-6),
     "what stands in is a value": (
-        handle,
+        reading,
         "_stands",
         lambda entry, _expiry, terms, now: _stands(entry, now + 1 if terms else _expiry, terms, now),
     ),

@@ -1,7 +1,8 @@
 """The handle with its verbs: what an application holds of a cache.
 
 ``Cache.get`` begins with a peephole into the near tier: a whole read that finds its entry there costs one method
-call. Everything else goes down the storeys in the open (``handle.py``), one small step after the other.
+call. Everything else goes down the storeys in the open (``reading.py`` and ``writing.py``), one small step after
+the other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from openalgo_cache.course import Course, drive
 from openalgo_cache.errors import CacheError, UnsupportedValueError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.flight import course
-from openalgo_cache.handle import Handle
 from openalgo_cache.health import Health, health_of
 from openalgo_cache.keys import Key
 from openalgo_cache.lock import Lock
@@ -24,6 +24,7 @@ from openalgo_cache.lost import DeleteLostError
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
 from openalgo_cache.tags import several
+from openalgo_cache.writing import Writer
 
 if TYPE_CHECKING:
     from openalgo_cache.aio import AsyncCache
@@ -32,7 +33,7 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Key)
 
 
-class Cache(Handle):
+class Cache(Writer):
     """One named cache. Made by ``get_cache``; connects to its store when it is first used.
 
     Containers that a read returns are the reader's own copies. Verbs raise ``InvalidKeyError`` for a key that cannot

@@ -23,9 +23,9 @@ from openalgo_cache.locks import make_lock
 from openalgo_cache.steps import NOTHING, Found, Seen
 
 if TYPE_CHECKING:
-    from openalgo_cache.handle import Handle
     from openalgo_cache.keys import Key
     from openalgo_cache.sentinels import Ttl
+    from openalgo_cache.writing import Writer
 
 LEASE_SECONDS: Final = 30.0
 """How long others wait for a loader before one of them takes over."""
@@ -92,7 +92,7 @@ class Flights:
                     flight.cancelled = True
 
 
-def course(cache: Handle, key: Key, ttl: Ttl, tags: Iterable[str] = (), loop: object | None = None) -> Course[Any]:
+def course(cache: Writer, key: Key, ttl: Ttl, tags: Iterable[str] = (), loop: object | None = None) -> Course[Any]:
     """Yield what to do next until the value is there, and return it.
 
     Args:
@@ -152,7 +152,7 @@ class _Ground(NamedTuple):
 
 
 def _lead(  # noqa: PLR0913  # what a load consists of
-    cache: Handle, key: Key, stored: str, flight: Flight, ttl: Ttl, ids: tuple[bytes, ...]
+    cache: Writer, key: Key, stored: str, flight: Flight, ttl: Ttl, ids: tuple[bytes, ...]
 ) -> Course[Any]:
     lease: bytes | None = None
     try:
@@ -191,7 +191,7 @@ def _lead(  # noqa: PLR0913  # what a load consists of
         cache._flights.land(stored, flight)
 
 
-def _reserve(cache: Handle, key: Key, stored: str, ttl: Ttl, ids: tuple[bytes, ...]) -> _Ground:
+def _reserve(cache: Writer, key: Key, stored: str, ttl: Ttl, ids: tuple[bytes, ...]) -> _Ground:
     """Look, and put a lease where nothing is."""
     stack, now = cache._opened(), cache._now()
     lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
@@ -213,7 +213,7 @@ def _reserve(cache: Handle, key: Key, stored: str, ttl: Ttl, ids: tuple[bytes, .
     return _Ground(seen, lease if reserved else None, tags)
 
 
-def _fall_back(cache: Handle, key: Key, stored: str, flight: Flight, ground: _Ground) -> Found | None:
+def _fall_back(cache: Writer, key: Key, stored: str, flight: Flight, ground: _Ground) -> Found | None:
     """Store the expired value again for a while; return None if there is none, or it was revoked meanwhile."""
     stack, now, stale = cache._opened(), cache._now(), ground.seen.stale
     if cache.policy.stale_for is None or stale is None or ground.lease is None:
@@ -231,7 +231,7 @@ def _fall_back(cache: Handle, key: Key, stored: str, flight: Flight, ground: _Gr
     return stale
 
 
-def _settle(cache: Handle, key: Key, stored: str, lease: bytes, new: Entry | None) -> bool | None:
+def _settle(cache: Writer, key: Key, stored: str, lease: bytes, new: Entry | None) -> bool | None:
     """Replace our lease.
 
     Returns:

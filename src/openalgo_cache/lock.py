@@ -27,8 +27,8 @@ from openalgo_cache.expiry import Lifetime, expires_at
 from openalgo_cache.steps import Found, Keep, Put
 
 if TYPE_CHECKING:
-    from openalgo_cache.handle import Handle
     from openalgo_cache.keys import Key
+    from openalgo_cache.writing import Writer
 
 _REMEMBERED_FOR: Final = 86_400.0
 """Seconds for which a lock that nobody holds keeps its fence, whatever the clocks do."""
@@ -53,7 +53,7 @@ class Lock:
 
     __slots__ = ("_fence", "_holder", "_name", "_records", "_timeout", "_ttl")
 
-    def __init__(self, records: Handle, name: Key, ttl: Lifetime, timeout: float | None) -> None:
+    def __init__(self, records: Writer, name: Key, ttl: Lifetime, timeout: float | None) -> None:
         if expires_at(ttl, 0.0) is None:
             raise InvalidLifetimeError("a lock is free again by itself: its ttl is a time, not None")
         self._records = records

@@ -1,4 +1,4 @@
-"""An atomic step on one entry: what it finds, and what it decides to do (see ``Handle._exchange``)."""
+"""An atomic step on one entry: what it finds, and what it decides to do (see ``Writer._exchange``)."""
 
 from __future__ import annotations
 
