@@ -102,6 +102,24 @@ def test_all_kinds_of_servers(request: pytest.FixtureRequest, fixture: str, open
     asyncio.run(use())
 
 
+@pytest.mark.parametrize("fixture", ["redis_server", "redis_secured"])
+def test_uvloop(request: pytest.FixtureRequest, fixture: str, open_cache: Open) -> None:
+    """Its transports are its own."""
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not for this system")
+    cache = open_cache(request.getfixturevalue(fixture))
+
+    async def use() -> None:
+        assert sorted(await asyncio.gather(*(cache.aio.incr("count") for _ in range(100)))) == list(range(1, 101))
+        task = asyncio.create_task(cache.aio.get("count"))
+        await asyncio.sleep(0)
+        task.cancel()
+        assert await cache.aio.get("count") == 100
+        assert await cache.aio.clear() == 1
+
+    uvloop.run(use())
+    assert not node(cache)._pools._of_loops
+
+
 def test_a_unix_socket(redis_server: ServerProcess, open_cache: Open) -> None:
     """Where there are such sockets."""
     url = Settings.from_environment({"REDIS_URL": f"unix://{redis_server.socket}"}).redis_url

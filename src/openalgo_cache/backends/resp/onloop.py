@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from functools import cache
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from openalgo_cache.backends.resp.pool import Pool
 from openalgo_cache.bridge import wait
@@ -43,8 +43,7 @@ class LoopSocket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # for the type checker
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it
 
     def data_received(self, data: bytes) -> None:
         """Keep what came until it is asked for."""
