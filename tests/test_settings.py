@@ -585,6 +585,7 @@ def test_a_cluster_excludes_sentinels_and_databases() -> None:
     """A cluster has database 0 alone, and finds its primaries itself."""
     found = faults(REDIS_CLUSTER="true", REDIS_SENTINELS="localhost", REDIS_DB="1")
     assert set(found) == {"REDIS_CLUSTER", "REDIS_DB"}
+    assert set(faults(REDIS_CLUSTER="true", REDIS_URL="unix:///run/redis.sock")) == {"REDIS_CLUSTER"}
 
 
 def test_tls_over_a_unix_socket_is_refused() -> None:

@@ -18,6 +18,7 @@ from openalgo_cache.testing import (
     CacheContract,
     Contract,
     InvalidationContract,
+    Rig,
     ScanContract,
     SharedContract,
 )
@@ -137,3 +138,10 @@ class TestRedisWithoutNearTier(Everything):
     def make_settings(self, folder: Path) -> Settings:
         """Turn the near tier off."""
         return replace(super().make_settings(folder), cache_near_enabled=False)
+
+    def test_a_cache_serves_from_near_until_another_writes(self, rig: Rig, sealing: dict[str, Any]) -> None:
+        """It never does; the other contracts show that it serves."""
+        cache = rig.cache(**sealing)
+        cache.set("key", 1)
+        assert [cache.get("key") for _ in range(3)] == [1] * 3
+        assert cache.stats()["near_hits"] == 0

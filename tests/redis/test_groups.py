@@ -77,7 +77,7 @@ def fail_over(cluster: Cluster, tested: type[RespBackend]) -> None:
     store = backend(variables, tested, durable=True)
     reader = backend(variables, tested)
     for key in KEYS:
-        store.set(key, Entry(b"0", None))
+        wait_until(lambda: _takes(store, key), "every primary to have a replica that follows")  # noqa: B023  # at once
     victim = next(server for server in cluster.primaries if server is not cluster.servers[0])
     address = f"127.0.0.1:{victim.port}"
     lost = {key for key in KEYS if reader._client._topology.node(key).name == address}
@@ -186,9 +186,9 @@ def test_a_demoted_primary_is_left(sentinels: SentinelGroup) -> None:
     store.close()
 
 
-def _takes(store: RespBackend) -> bool:
+def _takes(store: RespBackend, key: str = KEYS[0]) -> bool:
     try:
-        store.set(KEYS[0], Entry(b"again", None))
+        store.set(key, Entry(b"0", None))
     except BackendUnavailableError:
         return False
     return True

@@ -110,6 +110,11 @@ def _server(settings: Settings, server: Server) -> Iterator[Finding]:
     if server.cluster and server.sentinels is not None:
         problem = f"and {prefix}_SENTINELS exclude each other"
         yield Finding(f"{prefix}_CLUSTER", "true", problem, "Remove one of them")
+    if server.cluster and server.unix_socket is not None:
+        problem = "and a Unix socket exclude each other: the nodes of a cluster are known by host and port"
+        yield Finding(
+            f"{prefix}_CLUSTER", "true", problem, f"Set {prefix}_HOST and {prefix}_PORT instead of the socket"
+        )
     if server.cluster and server.db != 0:
         yield Finding(
             f"{prefix}_DB", str(server.db), "does not exist in a cluster, which has database 0 alone", "Set it to 0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -50,6 +51,8 @@ class Dialler:
         server = self._server
         options: dict[str, Any] = {"db": server.db, "username": server.username, "password": server.password}
         if server.unix_socket is not None:
+            if not hasattr(socket, "AF_UNIX"):
+                raise BackendMisconfiguredError("this system has no Unix sockets: name the server by host and port")
             return "UnixDomainSocketConnection", options | {"path": str(server.unix_socket)}
         options |= {"host": address.host, "port": address.port}
         if server.tls:
