@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,61 @@ def test_who_waits_makes_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(time, "sleep", sleep)
     with cache.lock("name"):
         assert released.is_set()
+
+
+GREENLETS = """
+import sys, time
+if sys.argv[1] == "eventlet":
+    import eventlet; eventlet.monkey_patch(); from eventlet import spawn, sleep
+    join = lambda one: one.wait()
+else:
+    from gevent import monkey; monkey.patch_all(); from gevent import spawn, sleep
+    join = lambda one: one.get()
+from pathlib import Path
+from tests.stacks import manager
+
+cache, events = manager(Path(sys.argv[2])).get_cache("quotes"), []
+
+def until_others_had_their_turn():
+    while "ticked" not in events:
+        sleep(0.001)
+
+def hold():
+    with cache.lock("name", ttl=100):
+        events.append("held")
+        until_others_had_their_turn()
+        events.append("released")
+
+def wait():
+    with cache.lock("name"):
+        events.append("had after it")
+
+def load():
+    until_others_had_their_turn()
+    return events.append("loaded") or "value"
+
+def tick():
+    for _ in range(20):
+        sleep(0.001)
+    events.append("ticked")
+
+for one in [spawn(hold), spawn(wait), *[spawn(cache.get_or_set, "key", load) for _ in range(3)], spawn(tick)]:
+    join(one)
+print(*events, sep=",")
+"""
+
+
+@pytest.mark.parametrize("way", ["eventlet", "gevent"])
+def test_greenlets_that_wait_make_way(tmp_path: Path, way: str) -> None:
+    """At a lock, and for another's load: otherwise whoever holds it would never come to give it back."""
+    if find_spec(way) is None:
+        pytest.skip(f"{way} is not installed")
+    command = [sys.executable, "-W", "ignore", "-c", GREENLETS, way, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    assert ran.returncode == 0, ran.stderr
+    events = ran.stdout.strip().split(",")
+    assert sorted(events) == ["had after it", "held", "loaded", "released", "ticked"]
+    assert events.index("released") < events.index("had after it")
 
 
 # Stores

@@ -94,14 +94,14 @@ class AuditCacheWrapper:
         self._log_access("EXISTS", key, hit=hit)
         return hit
 
-    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT) -> None:
+    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
         """See Cache."""
-        self._cache.set(key, value, ttl)
+        self._cache.set(key, value, ttl, tags=tags)
         self._log_access("SET", key)
 
-    def set_many(self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT) -> None:
+    def set_many(self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
         """See Cache."""
-        self._cache.set_many(items, ttl)
+        self._cache.set_many(items, ttl, tags=tags)
         for key in items:
             self._log_access("SET", key)
 
@@ -111,9 +111,9 @@ class AuditCacheWrapper:
         self._log_access("DELETE", key, hit=there)
         return there
 
-    def clear(self) -> int:
-        """See Cache."""
-        count = self._cache.clear()
+    def clear(self, *, tag: str | None = None) -> int:
+        """See Cache. A tag is not logged: it may name a user."""
+        count = self._cache.clear(tag=tag)
         self._log_access("CLEAR", None)
         return count
 

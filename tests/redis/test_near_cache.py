@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,19 @@ def test_what_is_not_there_is_not_near(redis_server: ServerProcess, pair: Callab
     one = pair(redis_server.settings())
     one.cache.delete("key")
     assert [one.cache.get("key", MISSING) for _ in range(3)] == [MISSING] * 3
+
+
+def test_a_tag_that_is_cleared_elsewhere_ends_what_is_near(
+    redis_server: ServerProcess, pair: Callable[..., Pair]
+) -> None:
+    """An entry depends on the records of its tags, which the server tells of as of its own."""
+    two = pair(redis_server.settings())
+
+    def holds_near(version: int) -> bool:
+        return two.cache.get("tagged") == version and is_near(two.cache, "tagged")
+
+    for version in range(3):
+        two.other.set("tagged", version, tags=("user:1", "desk"))
+        wait_until(partial(holds_near, version), "it to be near")
+        two.other.clear(tag="desk" if version % 2 else "user:1")
+        wait_until(lambda: two.cache.get("tagged") is None, "the tag to end it")
