@@ -21,6 +21,7 @@ from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.sentinels import MISSING
 from tests.redis.near_workers import Ledger, house, is_near, write_and_read
+from tests.servers.fixtures import LOGIN, users
 from tests.servers.groups import Cluster
 from tests.servers.process import HOST, ServerProcess, wait_until
 from tests.servers.proxy import Proxy
@@ -202,6 +203,30 @@ def test_a_write_while_the_stream_is_away_is_seen(
         server.ask("CLIENT", "KILL", "TYPE", "normal")
         one.never_old(one.write(), 0.2)
         one.read_near()
+
+
+def test_writers_announce_where_the_server_may_not_tell(
+    start_server: Callable[..., ServerProcess], pair: Callable[..., Pair]
+) -> None:
+    """With the rights that docs/redis.md lists for that, and every verb that changes something."""
+    instead = " &openalgo:!changes &openalgo@*:!changes +pexpire +publish +subscribe"
+    (line,) = users()
+    server = start_server("redis", login=LOGIN, users=[line.replace(" +client|tracking", "") + instead])
+    one = pair(server.settings())
+    changes: dict[str, Callable[[], object]] = {
+        "set": lambda: one.other.set("key", "new"),
+        "set_many": lambda: one.other.set_many({"key": "new"}),
+        "incr": lambda: one.other.incr("key"),
+        "pop": lambda: one.other.pop("key"),
+        "delete": lambda: one.other.delete("key"),
+        "clear": one.other.clear,
+    }
+    for verb, change in changes.items():
+        one.write()
+        one.read_near()
+        change()
+        left = one.other.get("key")
+        wait_until(lambda: one.cache.get("key") == left, verb, PATIENCE)  # noqa: B023  # called at once
 
 
 def test_a_tag_ends_what_lies_near_elsewhere(redis_server: ServerProcess, pair: Callable[..., Pair]) -> None:
