@@ -48,7 +48,7 @@ def open_cache(tmp_path: Path) -> Iterator[Open]:
     def open_cache(server: Any, **settings: Any) -> Cache:
         found = server.settings()
         brand = "valkey" if "valkey_port" in found else "redis"
-        patience = {f"{brand}_operation_timeout": PATIENCE}
+        patience = {f"{brand}_operation_timeout": PATIENCE, f"{brand}_timeout": PATIENCE}
         options = {"cache_near_enabled": False, "cache_namespace": tmp_path.name.replace("_", "-").lower()}
         house = manager(tmp_path, backend=brand, **patience | options | found | settings)
         houses.append(house)
@@ -163,10 +163,9 @@ def test_reads_are_traced(cache: Cache) -> None:
 
 
 def test_a_thousand_reads_share_the_connections_of_a_loop(cache: Cache, redis_server: ServerProcess) -> None:
-    """None fails, however short the time of an operation is: it begins when its turn has come."""
+    """None fails, and none opens more."""
     cache.set("NIFTY", 1)
     before = clients(redis_server)
-    node(cache)._timeout = 0.25
     most = 0
 
     async def read() -> list[Any]:
@@ -178,6 +177,27 @@ def test_a_thousand_reads_share_the_connections_of_a_loop(cache: Cache, redis_se
     assert asyncio.run(read()) == [1] * 1_000
     assert most <= before + 10
     assert cache.stats()["errors"] == 0
+
+
+def test_the_time_of_an_operation_begins_when_its_turn_has_come(
+    redis_server: ServerProcess, open_cache: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them together take longer than one may."""
+    cache = open_cache(redis_server, redis_pool_size=1, redis_operation_timeout=1.0)
+    cache.set("NIFTY", 1)
+    recv = onloop.LoopSocket.recv
+
+    def slowly(opened: onloop.LoopSocket, most: int) -> bytes:
+        bridge.pause(0.1)
+        return recv(opened, most)
+
+    monkeypatch.setattr(onloop.LoopSocket, "recv", slowly)
+
+    async def read() -> list[Any]:
+        return await asyncio.gather(*(cache.aio.get("NIFTY") for _ in range(15)))
+
+    assert asyncio.run(read()) == [1] * 15
+    cache.clear()
 
 
 def test_one_connection_serves_everybody(redis_server: ServerProcess, open_cache: Open) -> None:
@@ -408,7 +428,7 @@ def test_what_a_loop_cancels_when_it_ends_leaves_no_lease(cache: Cache) -> None:
 def test_the_loop_turns_while_a_server_is_frozen(start_server: Callable[..., ServerProcess], open_cache: Open) -> None:
     """Reads are misses within the time of an operation, all at once, and values are there again afterwards."""
     server = start_server("redis")
-    cache = open_cache(server, redis_operation_timeout=0.25)
+    cache = open_cache(server, redis_operation_timeout=1.0)
     cache.set("NIFTY", 1)
     gaps: list[float] = []
 
@@ -423,6 +443,7 @@ def test_the_loop_turns_while_a_server_is_frozen(start_server: Callable[..., Ser
     async def use() -> None:
         assert await cache.aio.get("NIFTY") == 1
         heart = asyncio.create_task(beat())
+        await asyncio.sleep(0.01)
         server.pause()
         began = time.monotonic()
         assert await asyncio.gather(*(cache.aio.get("NIFTY") for _ in range(200))) == [None] * 200
@@ -437,11 +458,38 @@ def test_the_loop_turns_while_a_server_is_frozen(start_server: Callable[..., Ser
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
         heart.cancel()
-        assert 0.2 < took < 1.0
-        assert max(gaps) < 0.15
+        assert 0.8 < took < 2.0
+        assert max(gaps) < 0.7  # some ms, unless the machine has better things to do
 
     asyncio.run(use())
     print(f"longest gap {max(gaps) * 1e3:.1f} ms")  # noqa: T201  # pytest -s shows the figure
+
+
+def test_large_values_wait_for_a_server_that_is_slow_to_take_them(
+    start_server: Callable[..., ServerProcess], open_cache: Open
+) -> None:
+    """More than the system keeps for it, and whole; one who gives up takes the connection with him."""
+    server = start_server("redis")
+    cache = open_cache(server, redis_pool_size=1)
+    many = {f"key {number}": os.urandom(900_000) for number in range(12)}
+
+    async def use() -> None:
+        assert await cache.aio.get("NIFTY") is None
+        server.pause()
+        task = asyncio.create_task(cache.aio.set_many(many))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        server.resume()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.pause()
+        task = asyncio.create_task(cache.aio.set_many(many))
+        await asyncio.sleep(0.05)
+        server.resume()
+        await task
+        assert await cache.aio.get_many(many) == many
+
+    asyncio.run(use())
 
 
 def test_a_restarted_server_is_talked_to_again(start_server: Callable[..., ServerProcess], open_cache: Open) -> None:
