@@ -21,6 +21,15 @@ class Ear:
         self.calls: list[str] = []
         self.open = False
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.keys.clear()
+        self.calls.clear()
+
+    def heard(self, *keys: str) -> bool:
+        """Return whether all ``keys`` were told to have changed, by name or because all may have."""
+        return self.keys.issuperset(keys) or "drop_all" in self.calls or "resume" in self.calls
+
     def drop(self, stored: Iterable[str]) -> None:
         """Keep the keys."""
         self.calls.append("drop")
@@ -71,37 +80,38 @@ class InvalidationContract(Contract):
             backend.clear,
         )
         for nth, change in enumerate(changes):
-            ear.keys.clear()
-            ear.calls.clear()
+            ear.forget()
             change()
-            assert eventually(lambda: key in ear.keys or "drop_all" in ear.calls, self.lag), f"change {nth} is unheard"
+            assert eventually(lambda: ear.heard(key), self.lag), f"change {nth} is unheard"
 
     def test_keys_are_heard_as_they_are_stored(self, rig: Rig, ear: Ear) -> None:
         """Letter by letter, and every one of many."""
         texts = ["a", "a%25", "é", "नि", "!i7", "~x", "M&M|NSE", *map(str, range(300))]
         keys = {rig.prefix("quotes") + text for text in texts}
+        ear.forget()
         rig.backend().set_many({key: Entry(b"", None) for key in keys})
-        assert eventually(lambda: keys <= ear.keys, self.lag)
+        assert eventually(lambda: ear.heard(*keys), self.lag)
 
     def test_other_caches_are_not_heard(self, rig: Rig, ear: Ear) -> None:
         """Not even one whose name begins alike."""
+        ear.forget()
         for name in ("quotes2", "other"):
             rig.backend(name).set(rig.prefix(name) + "key", Entry(b"", None))
         own = rig.prefix("quotes") + "key"
         rig.backend().set(own, Entry(b"", None))
-        assert eventually(lambda: own in ear.keys, self.lag)
-        assert ear.keys == {own}
+        assert eventually(lambda: ear.heard(own), self.lag)
+        assert ear.keys <= {own}
 
     def test_a_listener_hears_once_it_is_subscribed_twice(self, rig: Rig, ear: Ear) -> None:
         """To subscribe again changes nothing."""
         backend: Any = rig.backend()
         for _ in range(3):
             backend.subscribe(ear)
-        calls = len(ear.calls)
+        ear.forget()
         key = rig.prefix("quotes") + "key"
         backend.set(key, Entry(b"", None))
-        assert eventually(lambda: key in ear.keys, self.lag)
-        assert ear.calls[calls:].count("drop") == 1
+        assert eventually(lambda: ear.heard(key), self.lag)
+        assert ear.calls.count("drop") <= 1
 
     def test_nothing_is_heard_after_the_end(self, rig: Rig) -> None:
         """Closing the backend suspends its listeners: they must not go on trusting what they have."""
@@ -114,9 +124,10 @@ class InvalidationContract(Contract):
         other = Ear()
         rig.backend().subscribe(other)  # type: ignore[attr-defined]  # see SupportsInvalidation
         assert eventually(lambda: other.open, self.lag)
+        other.forget()
         key = rig.prefix("quotes") + "key"
         rig.backend().set(key, Entry(b"", None))
-        assert eventually(lambda: key in other.keys, self.lag)
+        assert eventually(lambda: other.heard(key), self.lag)
         assert not ear.keys
 
     def test_a_cache_serves_from_near_until_another_writes(self, rig: Rig, sealing: dict[str, Any]) -> None:
