@@ -21,7 +21,8 @@ from openalgo_cache.keys import Key
 _ENTRIES: Final = 1000
 _READS: Final = 50
 _WRITES: Final = 4000
-"""Enough for either cache to bring its log to the database at least once a round: that is part of what writes cost."""
+"""Enough for diskcache to bring its log to the database some times a round, as it does in a writer's time. Ours does so
+in the background, once a second, unless 8,000 pages come first."""
 _BULK: Final = 500
 
 

@@ -80,7 +80,7 @@ def filed(tmp_path: Path) -> Iterator[Cache]:
 def is_idle(cache: Cache) -> bool:
     """Return whether no load is under way and no write marks a key."""
     near = cache._near
-    return not cache._flights._under_way and not near._writing and not near._writing_all
+    return not cache._flights.under_way and not near._writing and not near._writing_all
 
 
 async def happens(condition: Callable[[], object], what: str) -> None:

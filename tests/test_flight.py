@@ -73,7 +73,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def in_flight(cache: Cache) -> bool:
     """Return whether a load is under way in this handle."""
-    return bool(cache._flights._under_way)
+    return bool(cache._flights.under_way)
 
 
 # Once

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from openalgo_cache.backends.base import CacheBackend, SupportsScan
+from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
 from openalgo_cache.cached import Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
 from openalgo_cache.course import Course, drive
@@ -172,7 +172,14 @@ class Cache(Writer):
         if tags:
             self._change((key,), self._set_tagged, stack, {stored: value}, expires, stack.tags.ids(tags))
         else:
-            self._change((key,), stack.backend.set, stored, self._entry(stack, stored, value, now, expires))
+            entry = (
+                Entry(
+                    stack.codec.encode(stored, value, now, expires), expires
+                )  # what ``_entry`` does, without its call
+                if self.policy.stale_for is None
+                else self._entry(stack, stored, value, now, expires)
+            )
+            self._change((key,), stack.backend.set, stored, entry)
         self._counters.sets += 1
 
     def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:

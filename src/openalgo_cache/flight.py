@@ -48,32 +48,36 @@ class Flight:
 
 
 class Flights:
-    """The loads under way in this process, by stored key (the caller's 1 and True would be one to a dict)."""
+    """The loads under way in this process, by stored key (the caller's 1 and True would be one to a dict).
 
-    __slots__ = ("_lock", "_process", "_under_way")
+    Attributes:
+        under_way: The loads themselves; where there are none, nothing has to be cancelled.
+    """
+
+    __slots__ = ("_lock", "_process", "under_way")
 
     def __init__(self) -> None:
         self._lock = make_lock()
         self._process = -1
-        self._under_way: dict[str, Flight] = {}
+        self.under_way: dict[str, Flight] = {}
 
     def board(self, stored: str, loop: object | None) -> tuple[Flight, bool]:
         """Return the flight for a key, and whether the caller, on that event loop, has to lead it."""
         with self._lock:
             if self._process != os.getpid():  # a forked child waits for its parent's loads at the leases in the store
                 self._process = os.getpid()
-                self._under_way = {}
-            flight = self._under_way.get(stored)
+                self.under_way = {}
+            flight = self.under_way.get(stored)
             if flight is not None:
                 return flight, False
-            flight = self._under_way[stored] = Flight(loop)
+            flight = self.under_way[stored] = Flight(loop)
             return flight, True
 
     def land(self, stored: str, flight: Flight) -> None:
         """End a flight."""
         with self._lock:
-            if self._under_way.get(stored) is flight:
-                del self._under_way[stored]
+            if self.under_way.get(stored) is flight:
+                del self.under_way[stored]
         flight.landed = True
 
     def cancel(self, keys: Iterable[Key] | None, stored: Callable[[Key], str]) -> None:
@@ -83,12 +87,10 @@ class Flights:
             keys: The caller's keys.
             stored: Returns the stored form of one.
         """
-        if not self._under_way:
-            return
         changed = None if keys is None else [stored(key) for key in keys]
         with self._lock:
-            for key in list(self._under_way) if changed is None else changed:
-                if (flight := self._under_way.pop(key, None)) is not None:
+            for key in list(self.under_way) if changed is None else changed:
+                if (flight := self.under_way.pop(key, None)) is not None:
                     flight.cancelled = True
 
 

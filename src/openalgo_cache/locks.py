@@ -11,6 +11,7 @@ import os
 import sys
 import weakref
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -177,14 +178,20 @@ else:
 
     _AT_ONCE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 
+    _flock = fcntl.flock
+    _UNLOCK: Final = fcntl.LOCK_UN
+
     def _lock(descriptor: int) -> None:
+        try:
+            _flock(descriptor, _AT_ONCE)
+        except BlockingIOError:
+            _wait_for(descriptor)
+
+    def _wait_for(descriptor: int) -> None:
         for _ in range(_SPINS):
-            try:
-                fcntl.flock(descriptor, _AT_ONCE)
-            except BlockingIOError:
-                continue
-            return
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(BlockingIOError):
+                return _flock(descriptor, _AT_ONCE)
+        return _flock(descriptor, fcntl.LOCK_EX)
 
     def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        _flock(descriptor, _UNLOCK)

@@ -76,9 +76,9 @@ class Writer(Reader):
         self, stack: Stack, stored: str, value: Any, now: float, expires: float | None, tags: TagsOfRecord = ()
     ) -> Entry:
         """Return the entry of a value: sealed, and kept in the store for as long as it may be of use."""
-        kept_until = self._kept_until(expires)
-        if not tags and kept_until == expires:
+        if not tags and self.policy.stale_for is None:
             return Entry(stack.codec.encode(stored, value, now, expires), expires)
+        kept_until = self._kept_until(expires)
         extras = Extras(None if kept_until == expires else kept_until, None, tags)
         return Entry(stack.codec.encode(stored, value, now, expires, extras), kept_until)
 
@@ -109,7 +109,8 @@ class Writer(Reader):
         """
         stack = self._stack or self._opened()
         near = stack.near
-        self._flights.cancel(keys, stack.keyspace.stored)
+        if self._flights.under_way:
+            self._flights.cancel(keys, stack.keyspace.stored)
         if near.keeps:
             near.begin_write(keys)
         try:

@@ -400,7 +400,7 @@ def test_a_verb_can_be_cancelled_at_any_time(cache: Cache, after: int) -> None:
         assert pool._made == len(pool._idle)
 
     asyncio.run(use())
-    assert not cache._flights._under_way
+    assert not cache._flights.under_way
 
 
 def test_what_a_loop_cancels_when_it_ends_leaves_no_lease(cache: Cache) -> None:

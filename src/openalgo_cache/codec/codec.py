@@ -133,11 +133,13 @@ class Codec:
             ValueTooLargeError: The value is larger than the cache allows.
         """
         body = dumps(value)
-        self._check_size(body)
-        compressor = compressors.NONE
-        if self._compress:
+        if len(body) > self._max_value_bytes:
+            self._check_size(body)
+        codec = MSGPACK
+        if self._compress and len(body) >= compressors.WORTH_TRYING:
             compressor, body = compressors.compress(body)
-        return self._seal.seal(stored, body, MSGPACK | compressor << 4, now, _finite(expires_at), extras)
+            codec |= compressor << 4
+        return self._seal.seal(stored, body, codec, now, math.inf if expires_at is None else expires_at, extras)
 
     def encode_lease(self, stored: str, now: float, expires_at: float) -> bytes:
         """Return a record that reserves a key for a loader until ``expires_at``."""
@@ -258,7 +260,3 @@ def _terms(record: bytes, head: Head) -> Terms | None:
 
 def _load_sealed(held: Sealed) -> Any:
     return loads(held.decrypt(held.nonce, held.ciphertext, held.associated))
-
-
-def _finite(expires_at: float | None) -> float:
-    return math.inf if expires_at is None else expires_at

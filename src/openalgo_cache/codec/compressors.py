@@ -10,13 +10,13 @@ from openalgo_cache.errors import UnreadableRecordError
 NONE: Final = 0
 ZLIB: Final = 1
 
-_WORTH_TRYING: Final = 2048
+WORTH_TRYING: Final = 2048
 """Bytes: below this, the time is worth more than the room."""
 
 
 def compress(body: bytes) -> tuple[int, bytes]:
     """Return (compressor, bytes): compressed if that saves at least an eighth, else as it was."""
-    if len(body) < _WORTH_TRYING:
+    if len(body) < WORTH_TRYING:
         return NONE, body
     smaller = zlib.compress(body, 1)
     return (ZLIB, smaller) if len(smaller) <= len(body) * 7 // 8 else (NONE, body)

@@ -136,7 +136,8 @@ class NearTier(ABC):
                 return
             for key in keys:
                 self._writing[key] = self._writing.get(key, 0) + 1
-                self._drop(key)
+                if key in self.entries:
+                    self._drop(key)
 
     def end_write(self, keys: Iterable[Hashable] | None) -> None:
         """Take fills of ``keys`` again."""

@@ -28,6 +28,9 @@ from openalgo_cache.locks import FileLock, QueueLock
 _PATIENCE: Final = 5.0
 """Seconds that a fork, or the end, waits for reads under way."""
 
+_WORTH_A_CHECKPOINT: Final = 500
+"""Writes of this process."""
+
 T = TypeVar("T")
 W = TypeVar("W")
 Work = Callable[[apsw.Cursor], T]
@@ -85,6 +88,7 @@ class Store:
         self._place: tuple[object, ...] = ()
         self._entered = False
         self._inherited = False
+        self._written = 0
         self.on_open: Callable[[], None] = _nothing
         self.trim: Callable[[apsw.Cursor, Collection[str]], None] = _no_bound
         self.damages = 0
@@ -136,6 +140,15 @@ class Store:
         """Run ``work`` on the writer's connection, as the only writer, outside a transaction."""
         result: T = self._guarded(self._write, self._on_the_writer, work, None)
         return result
+
+    def checkpoint(self) -> None:
+        """Bring the log to the database if it is worth it, while others read and write.
+
+        So writers seldom have to do it, and to wait for the disk.
+        """
+        if self._wal and self._written >= _WORTH_A_CHECKPOINT:
+            self._written = 0
+            self.read(lambda cursor: cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
 
     def change_token(self) -> Sequence[int]:
         """Return the words whose first element changes with every commit of anybody (see SupportsChangeToken)."""
@@ -202,6 +215,7 @@ class Store:
             if not self._ready:
                 self._prepare()
             with self._file_lock:
+                self._written += 1
                 index = self._index
                 if index is None or listener is None:
                     return change(what)

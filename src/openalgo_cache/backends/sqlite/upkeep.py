@@ -77,6 +77,7 @@ class Upkeep:
         with self._busy:
             if self._is_served:
                 self._store.look_for_replacement()
+                self._store.checkpoint()
                 if run:
                     self.run()
 
