@@ -205,7 +205,8 @@ def _explain(error: OSError, server: Server) -> Probe:
             )
             return Probe(Outcome.REFUSES, detail)
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
-        detail = f"closes the connection without an answer: it may want TLS ({prefix}_TLS), or not want us"
+        names = f"{prefix}_TLS, {prefix}_TLS_CERT"
+        detail = f"closes the connection without an answer: it may want TLS ({names}), or not want us"
         return Probe(Outcome.REFUSES, detail)
     reason = "timed out" if isinstance(error, TimeoutError) else (error.strerror or type(error).__name__).lower()
     return Probe(Outcome.ABSENT, f"does not answer ({reason})")

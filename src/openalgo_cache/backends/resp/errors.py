@@ -121,7 +121,8 @@ class Errors:
             names = f"{variables}_TLS, {variables}_TLS_CERT and {variables}_PORT"
             return f"does not agree on TLS ({reason}): look at {names}"
         if cause is None or isinstance(cause, ConnectionResetError | BrokenPipeError):
-            return f"closes the connection without an answer: it may want TLS ({variables}_TLS), or not want us"
+            names = f"{variables}_TLS, {variables}_TLS_CERT"  # a certificate that is missing may show in this way, too
+            return f"closes the connection without an answer: it may want TLS ({names}), or not want us"
         return None
 
 
