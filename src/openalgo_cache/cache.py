@@ -41,7 +41,6 @@ class Cache(Writer):
     write does nothing, unless the cache was opened with ``on_error="raise"`` or holds state: then
     ``BackendUnavailableError`` is raised. Deletions from an encrypted cache always raise it, since a revoked token
     must not look deleted.
-
     """
 
     __slots__ = ("_aio",)
@@ -171,15 +170,11 @@ class Cache(Writer):
         stored = stack.keyspace.stored(key)
         if tags:
             self._change((key,), self._set_tagged, stack, {stored: value}, expires, stack.tags.ids(tags))
+        elif self.policy.stale_for is None:  # what ``_entry`` does, without its call
+            record = stack.codec.encode(stored, value, now, expires)
+            self._change((key,), stack.backend.set, stored, Entry(record, expires))
         else:
-            entry = (
-                Entry(
-                    stack.codec.encode(stored, value, now, expires), expires
-                )  # what ``_entry`` does, without its call
-                if self.policy.stale_for is None
-                else self._entry(stack, stored, value, now, expires)
-            )
-            self._change((key,), stack.backend.set, stored, entry)
+            self._change((key,), stack.backend.set, stored, self._entry(stack, stored, value, now, expires))
         self._counters.sets += 1
 
     def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
