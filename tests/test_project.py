@@ -66,7 +66,7 @@ def test_the_lock_fits_the_project() -> None:
 
 def test_the_extras() -> None:
     """The extras have the names that error messages and pages give, and `all` has all but sqlcipher."""
-    assert set(EXTRAS) == {"redis", "valkey", "flask", "sqlalchemy", "sqlcipher", "cli", "host", "all"}
+    assert set(EXTRAS) == {"redis", "valkey", "flask", "sqlalchemy", "sqlcipher", "cli", "host", "postgresql", "all"}
     (everything,) = (Requirement(line) for line in EXTRAS["all"])
     assert everything.extras == set(EXTRAS) - {"all", "sqlcipher"}
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ForeignKey, delete, select
+from sqlalchemy import Double, ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from openalgo_host.database import Base, Database
@@ -25,7 +25,7 @@ class ApiKey(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     digest: Mapped[str] = mapped_column(unique=True)
-    created_at: Mapped[float]
+    created_at: Mapped[float] = mapped_column(Double)
 
 
 class RevokedKeyError(Exception):

@@ -44,10 +44,11 @@ def run(arguments: Sequence[str] | None) -> int:
     logs.configure()
     try:
         settings = configure_cache_environment()
+        options = Options.from_environment(os.environ)
         if choices.new_credentials:
-            _renew(settings)
+            _renew(settings, options)
         else:
-            _serve(settings, Options.from_environment(os.environ))
+            _serve(settings, options)
     except (StartError, CacheError, OSError) as error:
         print(f"openalgo-host cannot start. {error}", file=sys.stderr)  # noqa: T201  # for the person who starts it
         return FAILED
@@ -58,7 +59,7 @@ def _serve(settings: Settings, options: Options) -> None:
     reserved = reserve(options.host, options.port)  # first: nobody waits for an import to learn that the port is taken
     with reserved:
         _log.info("openalgo-host %s, data in %s", version("openalgo-cache"), settings.cache_folder)
-        host = Host.open(settings, time.time)
+        host = Host.open(settings, time.time, options.database_url)
         try:
             host.manager.choice()  # logs which backend keeps the caches
             host.sessions.cache.size()  # opens the store, so that what is wrong with it shows now
@@ -78,8 +79,8 @@ def _serve(settings: Settings, options: Options) -> None:
             host.close()
 
 
-def _renew(settings: Settings) -> None:
-    host = Host.open(settings, time.time)
+def _renew(settings: Settings, options: Options) -> None:
+    host = Host.open(settings, time.time, options.database_url)
     try:
         if not ensure_administrator(host, _show):
             renew_credentials(host, _show)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openalgo_cache import Cache, CacheManager, Settings
 from openalgo_cache.integrations.sessions import CacheSessions
 from openalgo_host.api_keys import ApiKeys
-from openalgo_host.database import FILE_NAME, Database
+from openalgo_host.database import Database, url_of
+from openalgo_host.leases import Leases
 from openalgo_host.users import Users
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ class Host:
     Attributes:
         settings: The cache's settings; the host's data lie in their cache folder.
         manager: The caches.
-        database: Users and API keys.
+        database: Users, API keys and leases.
         users: Who may log in.
         api_keys: Who may call the API.
+        leases: Which instance does what only one may do.
         sessions: Who is logged in.
         login_attempts: How often each address tried to log in.
         symbols: The symbol master.
@@ -39,6 +42,7 @@ class Host:
     database: Database
     users: Users
     api_keys: ApiKeys
+    leases: Leases
     sessions: CacheSessions
     login_attempts: Cache
     symbols: SymbolMaster
@@ -46,8 +50,13 @@ class Host:
     started_at: float
 
     @classmethod
-    def open(cls, settings: Settings, clock: Callable[[], float]) -> Host:
+    def open(cls, settings: Settings, clock: Callable[[], float], database_url: str = "") -> Host:
         """Put a host together; makes its folder, key ring and tables where they are missing.
+
+        Args:
+            settings: The cache's settings.
+            clock: Where the time comes from.
+            database_url: DATABASE_URL; empty for a SQLite file beside the caches.
 
         Raises:
             StartError: The database cannot be used.
@@ -56,7 +65,7 @@ class Host:
         """
         manager = CacheManager(settings, clock)
         manager.ring()
-        database = Database(settings.cache_folder / FILE_NAME)
+        database = Database(url_of(database_url, settings.cache_folder), None if clock is time.time else clock)
         database.create()
         return cls(
             settings=settings,
@@ -64,6 +73,7 @@ class Host:
             database=database,
             users=Users(database),
             api_keys=ApiKeys(database, manager),
+            leases=Leases(database, settings.instance_id or settings.instance_name),
             sessions=CacheSessions(manager=manager, clock=clock),
             login_attempts=manager.get_cache("login_attempts", ttl=300, maxsize=10_000, encrypted=True, blinded=True),
             symbols=manager.symbols(),

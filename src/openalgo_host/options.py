@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from openalgo_host.errors import StartError
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 5000
+_NAMES: Final = ("HOST", "PORT", "OPENALGO_HOST_MASTER", "DATABASE_URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,13 @@ class Options:
         host: HOST, the address to serve on.
         port: PORT, the port to serve on; 0 for any that is free.
         master: OPENALGO_HOST_MASTER, a master contract (CSV) to import at the first start in place of a generated one.
+        database_url: DATABASE_URL, where the application's own database is; empty for a SQLite file beside the caches.
     """
 
     host: str = _HOST
     port: int = _PORT
     master: Path | None = None
+    database_url: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Options:
@@ -34,11 +37,11 @@ class Options:
         Raises:
             StartError: One of them cannot be used.
         """
-        given = {name: environ.get(name, "").strip() for name in ("HOST", "PORT", "OPENALGO_HOST_MASTER")}
+        given = {name: environ.get(name, "").strip() for name in _NAMES}
         port = given["PORT"] or str(_PORT)
         if not (port.isascii() and port.isdecimal() and int(port) < 65536):
             raise StartError(f"PORT={port!r:.40} is not a port: give a number up to 65535, or 0 for any that is free.")
         master = Path(given["OPENALGO_HOST_MASTER"]).expanduser() if given["OPENALGO_HOST_MASTER"] else None
         if master is not None and not master.is_file():
             raise StartError(f"OPENALGO_HOST_MASTER names {master}, and there is no such file: correct the path.")
-        return cls(given["HOST"] or _HOST, int(port), master)
+        return cls(given["HOST"] or _HOST, int(port), master, given["DATABASE_URL"])

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from sqlalchemy import select
+from sqlalchemy import Double, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from openalgo_host.database import Base, Database
@@ -24,7 +24,7 @@ class User(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str]
-    created_at: Mapped[float]
+    created_at: Mapped[float] = mapped_column(Double)
 
 
 class Account(NamedTuple):

@@ -144,6 +144,7 @@ def test_the_password_is_kept_as_a_hash(host: Host, credentials: Credentials) ->
         user = session.get(User, 1)
         assert user is not None
         assert user.password_hash.startswith("$argon2id$")
+    assert host.database.path is not None
     stored = host.database.path.read_bytes()
     assert credentials.password.encode() not in stored
     assert credentials.api_key.encode() not in stored

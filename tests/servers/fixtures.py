@@ -12,10 +12,11 @@ import pytest
 
 from tests.servers.certificates import Authority
 from tests.servers.groups import Cluster, SentinelGroup
+from tests.servers.postgres import PostgresProcess, require_postgres
 from tests.servers.process import HOST, Login, ServerProcess, Tls
 from tests.servers.programs import Brand, require
 
-S = TypeVar("S", ServerProcess, Cluster, SentinelGroup)
+S = TypeVar("S", ServerProcess, Cluster, SentinelGroup, PostgresProcess)
 
 LOGIN: Final = Login(username="openalgo", password="pässword-of-the-tests")
 """The user with the rights that docs/redis.md gives."""
@@ -85,6 +86,12 @@ def valkey_cluster(server_folder: Callable[[], Path]) -> Iterator[Cluster]:
 def redis_sentinels(server_folder: Callable[[], Path]) -> Iterator[SentinelGroup]:
     """A Redis with a replica and three Sentinels."""
     yield from _running(SentinelGroup(require("redis"), server_folder()))
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Callable[[], Path]) -> Iterator[PostgresProcess]:
+    """A PostgreSQL: ask it for a database of your own."""
+    yield from _running(PostgresProcess(require_postgres(), server_folder()))
 
 
 @pytest.fixture
