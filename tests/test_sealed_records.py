@@ -19,7 +19,7 @@ from openalgo_cache.backends.sqlite.schema import PUT
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Policy, Sealing
 from openalgo_cache.codec import envelope
-from openalgo_cache.codec.keyring import FILE_NAME
+from openalgo_cache.codec.ringfile import FILE_NAME
 from openalgo_cache.errors import BlindedKeysError, CacheError, KeyRingError, UnreadableRecordError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.sentinels import MISSING

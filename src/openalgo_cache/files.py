@@ -7,6 +7,7 @@ written here. Failures of the file system are raised as the ``OSError`` they are
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import sys
@@ -29,6 +30,7 @@ _NO_HARD_LINKS = frozenset(
     }
 )
 _FOLDER_SYNC_UNSUPPORTED = frozenset({errno.EINVAL, getattr(errno, "ENOTSUP", -1), getattr(errno, "EOPNOTSUPP", -1)})
+_NOBODY_WRITES_SO_LONG = 60.0
 _WINDOWS_REPLACE_ATTEMPTS = 50
 _WINDOWS_REPLACE_PAUSE = 0.02
 
@@ -108,6 +110,23 @@ def replace_private(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def remove_left_temporaries(path: Path) -> None:
+    """Remove what processes left beside ``path`` that were killed while they wrote it, once that is a minute ago.
+
+    Args:
+        path: The file; its folder must exist.
+
+    Raises:
+        OSError: The folder cannot be read or written.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        try:
+            if time.time() - left.stat().st_mtime > _NOBODY_WRITES_SO_LONG:
+                left.unlink()
+        except FileNotFoundError:  # it was not left after all
+            continue
+
+
 @contextmanager
 def writing_private(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """Open a new 0600 file for writing, which gets the name ``path`` when the block ends well, and vanishes else.
@@ -160,15 +179,13 @@ def check_private(path: Path, *, allow_root_owner: bool = False) -> str | None:
         return None
     status = path.stat()
     mode = stat.S_IMODE(status.st_mode)
-    allowed = 0o700
     own_user = os.geteuid()
-    if status.st_uid != own_user:
-        if not (allow_root_owner and status.st_uid == 0):
-            return (
-                f"{path} belongs to user id {status.st_uid}, but this process runs as user id {own_user}: "
-                f"run it as the owner, or give the file to user id {own_user} with chown"
-            )
-        allowed = 0o740
+    allowed = 0o740 if allow_root_owner and status.st_uid == 0 else 0o700
+    if status.st_uid != own_user and allowed == 0o700:
+        return (
+            f"{path} belongs to user id {status.st_uid}, but this process runs as user id {own_user}: "
+            f"run it as the owner, or give the file to user id {own_user} with chown"
+        )
     if mode & 0o777 & ~allowed:
         fix = "700" if stat.S_ISDIR(status.st_mode) else "600" if allowed == 0o700 else "440"
         return f"{path} is open to other users (mode {mode:04o}): run chmod {fix} {path}"

@@ -12,7 +12,8 @@ from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of, with_options
 from openalgo_cache.clock import Clock, system_clock
-from openalgo_cache.codec.keyring import FILE_NAME, KeyRing
+from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
 from openalgo_cache.errors import ConfigurationError, KeyRingError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.health import Healths, healths_of
@@ -294,14 +295,14 @@ class CacheManager:
         if settings.cache_encryption_key is not None:
             return KeyRing.of_one(settings.cache_encryption_key)
         if settings.cache_key_file is not None:
-            return KeyRing.load(settings.cache_key_file, allow_root_owner=True)
+            return RingFile(settings.cache_key_file, allow_root_owner=True).load()
         path = settings.cache_folder / FILE_NAME
         if settings.multi_instance_mode and not path.exists():
             raise KeyRingError(
                 f"there is no key ring at {path}, and with MULTI_INSTANCE_MODE=true none is made: every instance needs "
                 "the same one; copy it there, or set CACHE_KEY_FILE"
             )
-        return KeyRing.load_or_create(path)
+        return RingFile(path).load_or_create()
 
 
 SecureCacheManager = CacheManager

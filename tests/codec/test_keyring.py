@@ -23,7 +23,8 @@ from openalgo_cache import CacheManager, files
 from openalgo_cache.backends.base import Entry
 from openalgo_cache.cache import Cache
 from openalgo_cache.codec.envelope import AEAD
-from openalgo_cache.codec.keyring import ACTIVE, DECRYPT_ONLY, FILE_NAME, Key, KeyRing
+from openalgo_cache.codec.keyring import ACTIVE, DECRYPT_ONLY, Key, KeyRing
+from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
 from openalgo_cache.codec.sealing import RingSeal
 from openalgo_cache.errors import CacheError, KeyRingError
 from openalgo_cache.settings import Settings
@@ -118,7 +119,7 @@ def test_ten_processes_at_first_start_make_one_ring_and_agree(tmp_path: Path) ->
             tell(process)
         everybody = " ".join(str(number) for number in range(PROCESSES))
         assert {hear(process) for process in processes} == {everybody}
-    ring = KeyRing.load(tmp_path / "db" / FILE_NAME)
+    ring = RingFile(tmp_path / "db" / FILE_NAME).load()
     assert rings == {f"{ring.id} {ring.fingerprint()} {ring.active.id}"}
     assert {mode for name, mode in seen if name == "db"} == {0o700}
     assert {mode for name, mode in seen if name != "db"} == {0o600}
@@ -140,7 +141,7 @@ def test_every_file_is_asked_for_with_its_final_mode(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "open", spy)
     monkeypatch.setattr(os, "chmod", None)
-    KeyRing.load_or_create(tmp_path / "db" / FILE_NAME)
+    RingFile(tmp_path / "db" / FILE_NAME).load_or_create()
     assert [mode for _, mode in created] == [0o600]
     assert stat.S_IMODE((tmp_path / "db" / FILE_NAME).stat().st_mode) == 0o600
 
@@ -148,16 +149,16 @@ def test_every_file_is_asked_for_with_its_final_mode(tmp_path: Path, monkeypatch
 def test_a_ring_is_never_made_anew(tmp_path: Path) -> None:
     """What is there is read again, and its file is not touched."""
     path = tmp_path / FILE_NAME
-    ring = KeyRing.load_or_create(path)
+    ring = RingFile(path).load_or_create()
     before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino)
-    again = KeyRing.load_or_create(path)
+    again = RingFile(path).load_or_create()
     assert (again.id, again.fingerprint()) == (ring.id, ring.fingerprint())
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 
 def test_every_ring_is_another(tmp_path: Path) -> None:
     """Ids, secrets and fingerprints are random."""
-    rings = [KeyRing.load_or_create(tmp_path / str(number)) for number in range(20)]
+    rings = [RingFile(tmp_path / str(number)).load_or_create() for number in range(20)]
     assert len({ring.id for ring in rings}) == 20
     assert len({ring.fingerprint() for ring in rings}) == 20
     assert len({ring.active.secret for ring in rings}) == 20
@@ -183,7 +184,7 @@ def test_a_ring_that_others_can_reach_is_refused_with_the_fix(tmp_path: Path, mo
     path = saved(tmp_path / FILE_NAME)
     path.chmod(mode)
     with pytest.raises(KeyRingError, match=f"chmod 600 {path}"):
-        KeyRing.load_or_create(path)
+        RingFile(path).load_or_create()
 
 
 @posix_only
@@ -193,9 +194,9 @@ def test_a_ring_of_somebody_else_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / FILE_NAME)
     os.chown(path, 12345, 12345)
     with pytest.raises(KeyRingError, match="belongs to user id 12345"):
-        KeyRing.load_or_create(path)
+        RingFile(path).load_or_create()
     with pytest.raises(KeyRingError, match="belongs to user id 12345"):
-        KeyRing.load(path, allow_root_owner=True)
+        RingFile(path, allow_root_owner=True).load()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_an_empty_or_senseless_ring_is_refused_and_kept(tmp_path: Path, content:
     path = tmp_path / FILE_NAME
     files.write_private_new(path, content)
     with pytest.raises(KeyRingError, match=r"restore it|44 characters"):
-        KeyRing.load_or_create(path)
+        RingFile(path).load_or_create()
     assert path.read_bytes() == content
 
 
@@ -223,7 +224,7 @@ def test_a_wrong_bit_in_any_byte_of_a_ring_is_noticed(tmp_path: Path) -> None:
         changed[at] ^= 1 << at % 8
         path.write_bytes(changed)
         with contextlib.suppress(KeyRingError):
-            other = KeyRing.load(path)
+            other = RingFile(path).load()
             assert (other.id, other.fingerprint(), other.active) == (ring.id, ring.fingerprint(), ring.active)
 
 
@@ -234,7 +235,7 @@ def test_a_ring_that_was_cut_short_is_refused(tmp_path: Path) -> None:
     for size in range(len(content)):
         path.write_bytes(content[:size])
         with pytest.raises(KeyRingError):
-            KeyRing.load_or_create(path)
+            RingFile(path).load_or_create()
 
 
 def test_a_ring_of_a_newer_release_is_refused_as_such(tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_a_ring_of_a_newer_release_is_refused_as_such(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     files.write_private_new(path, json.dumps(ring).encode())
     with pytest.raises(KeyRingError, match="newer version"):
-        KeyRing.load_or_create(path)
+        RingFile(path).load_or_create()
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_a_folder_that_cannot_be_used_is_a_key_ring_error(tmp_path: Path) -> Non
     (tmp_path / FILE_NAME).symlink_to(tmp_path / "nowhere")
     for path in (tmp_path / "file" / FILE_NAME, tmp_path / FILE_NAME):
         with pytest.raises(KeyRingError, match=str(path)):
-            KeyRing.load_or_create(path)
+            RingFile(path).load_or_create()
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -282,7 +283,10 @@ def test_a_single_key_as_fernet_prints_it_is_a_ring_of_one(tmp_path: Path) -> No
     paths = [tmp_path / "bare", tmp_path / "line"]
     files.write_private_new(paths[0], FERNET_KEY.encode())
     files.write_private_new(paths[1], FERNET_KEY.encode() + b"\r\n")
-    rings = [KeyRing.load(path) for path in paths] + [KeyRing.of_one(FERNET_KEY), KeyRing.of_one(FERNET_KEY.encode())]
+    rings = [RingFile(path).load() for path in paths] + [
+        KeyRing.of_one(FERNET_KEY),
+        KeyRing.of_one(FERNET_KEY.encode()),
+    ]
     assert {(ring.id, ring.active.id, ring.fingerprint()) for ring in rings} == {
         ("46936e09ce7266fd0ca8d87c5e54758e", 2_783_558_562, "e02d09ac8a544f9d")
     }

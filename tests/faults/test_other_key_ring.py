@@ -12,7 +12,8 @@ import pytest
 
 from openalgo_cache import CacheManager, files
 from openalgo_cache.backends.sqlite import SQLiteBackend
-from openalgo_cache.codec.keyring import ACTIVE, DECRYPT_ONLY, FILE_NAME, Key, KeyRing
+from openalgo_cache.codec.keyring import ACTIVE, DECRYPT_ONLY, Key, KeyRing
+from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
 from openalgo_cache.sentinels import MISSING
 from tests.stacks import manager
@@ -154,7 +155,7 @@ def test_a_ring_with_a_new_active_key(tmp_path: Path) -> None:
     """What the older key sealed is read on; what is written now names the new key."""
     with closing(manager(tmp_path)) as yesterday:
         write_all(yesterday)
-    old = KeyRing.load(ring_file(tmp_path))
+    old = RingFile(ring_file(tmp_path)).load()
     first = Key(old.active.id, DECRYPT_ONLY, old.active.created_at, old.active.secret)
     second = Key(old.active.id ^ 1 or 2, ACTIVE, 0.0, bytes(range(32)))
     replace_ring(tmp_path, KeyRing(old.id, old._root, [first, second]))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from openalgo_cache import CacheManager, Settings
-from openalgo_cache.codec.keyring import FILE_NAME
+from openalgo_cache.codec.ringfile import FILE_NAME
 from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.symbols import SymbolMaster, generate_master
 from tests.servers.process import ServerProcess

@@ -1,9 +1,10 @@
-"""The key ring: the installation's keys, in one private file, created once.
+"""The key ring: the installation's keys. A ring never changes; every change makes another one of the same id.
 
-The file (``.cache_key``) is JSON: a random ring id, a secret for blinding keys and for the symbol master, the sealing
-keys, each with a random id and a state, and a checksum. The ring id and that secret never rotate. The single key that
-the proposal describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key
-itself.
+Its content is JSON: a random ring id, a secret for blinding keys and for the symbol master, the sealing keys, each with
+a random id and a state, and a checksum. The ring id and that secret never rotate. The single key that the proposal
+describes (44 characters, as Fernet prints them) is read as a ring of one, whose ids follow from the key itself.
+
+One key is *active*: it seals what is written. The others are *decrypt-only*: they open what they sealed.
 
 Subkeys are derived from a key by HKDF-SHA256 (RFC 5869), one for each purpose and context, so that no key is used for
 two things.
@@ -17,17 +18,14 @@ import json
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from openalgo_cache import files
 from openalgo_cache.errors import KeyRingError
 
-FILE_NAME: Final = ".cache_key"
 ACTIVE: Final = "active"
 DECRYPT_ONLY: Final = "decrypt-only"
 _STATES: Final = frozenset({ACTIVE, DECRYPT_ONLY})
@@ -37,12 +35,32 @@ _FERNET_LENGTH: Final = 44
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One sealing key: its id (1 to 2^32 - 1), its state, when it was made, and the secret, which no repr shows."""
+    """One sealing key.
+
+    Attributes:
+        id: 1 to 2^32 - 1.
+        state: ACTIVE or DECRYPT_ONLY.
+        created_at: When it was made, seconds since the epoch; 0 where nobody knows.
+        secret: 32 bytes, which no repr shows.
+        since: When it got its state, likewise.
+    """
 
     id: int
     state: str
     created_at: float
     secret: bytes = field(repr=False)
+    since: float = 0.0
+
+    @classmethod
+    def generate(cls, state: str = DECRYPT_ONLY) -> Key:
+        """Make a new key."""
+        now = time.time()
+        return cls(secrets.randbelow(2**32 - 1) + 1, state, now, secrets.token_bytes(_KEY_BYTES), now)
+
+
+def shown(key_id: int) -> str:
+    """Return a key id as people see and type it: eight hexadecimal digits."""
+    return f"{key_id:08x}"
 
 
 class KeyRing:
@@ -60,7 +78,10 @@ class KeyRing:
     __slots__ = ("_keys", "_root", "active", "id")
 
     def __init__(self, ring_id: str, root: bytes, keys: Iterable[Key]) -> None:
-        self._keys = {key.id: key for key in keys}
+        given = list(keys)
+        self._keys = {key.id: key for key in given}
+        if len(self._keys) != len(given):
+            raise KeyRingError("a key ring holds two keys of the same id")
         self._root = root
         self.id = ring_id
         active = [key for key in self._keys.values() if key.state == ACTIVE]
@@ -78,6 +99,52 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"<KeyRing {self.id[:8]}, {len(self._keys)} keys>"
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The sealing keys, oldest first."""
+        return tuple(self._keys.values())
+
+    def with_key(self, key: Key) -> KeyRing:
+        """Return this ring with one more key, which is decrypt-only.
+
+        Raises:
+            KeyRingError: The ring has a key of this id, or the key says that it is active.
+        """
+        return KeyRing(self.id, self._root, (*self.keys, key))
+
+    def with_active(self, key_id: int) -> KeyRing:
+        """Return this ring with another active key; the one before it becomes decrypt-only.
+
+        Raises:
+            KeyRingError: The ring has no such key.
+        """
+        self._require(key_id)
+        states = {key.id: ACTIVE if key.id == key_id else DECRYPT_ONLY for key in self.keys}
+        now = time.time()
+        return KeyRing(
+            self.id,
+            self._root,
+            (
+                key if key.state == states[key.id] else replace(key, state=states[key.id], since=now)
+                for key in self.keys
+            ),
+        )
+
+    def without(self, key_id: int) -> KeyRing:
+        """Return this ring without one of its keys: what that key sealed cannot be opened any more.
+
+        Raises:
+            KeyRingError: The ring has no such key, or it is the active one.
+        """
+        self._require(key_id)
+        if key_id == self.active.id:
+            raise KeyRingError(f"key {shown(key_id)} is the active one: activate another one first")
+        return KeyRing(self.id, self._root, (key for key in self.keys if key.id != key_id))
+
+    def _require(self, key_id: int) -> None:
+        if key_id not in self._keys:
+            raise KeyRingError(f"the key ring has no key {shown(key_id)}")
 
     def sealing_subkey(self, key_id: int, purpose: str, context: bytes) -> bytes:
         """Return the 32-byte subkey of one key of the ring for a purpose and a context.
@@ -98,8 +165,7 @@ class KeyRing:
     @classmethod
     def generate(cls) -> KeyRing:
         """Make a new ring with one active key."""
-        key = Key(secrets.randbelow(2**32 - 1) + 1, ACTIVE, time.time(), secrets.token_bytes(_KEY_BYTES))
-        return cls(secrets.token_hex(16), secrets.token_bytes(_KEY_BYTES), [key])
+        return cls(secrets.token_hex(16), secrets.token_bytes(_KEY_BYTES), [Key.generate(ACTIVE)])
 
     @classmethod
     def of_one(cls, secret: bytes | str) -> KeyRing:
@@ -126,55 +192,29 @@ class KeyRing:
         return cls(ring_id, _derive(key, "root", b""), [Key(number, ACTIVE, 0.0, key)])
 
     @classmethod
-    def load(cls, path: Path, *, allow_root_owner: bool = False) -> KeyRing:
-        """Read a ring from its file.
-
-        Args:
-            path: The file.
-            allow_root_owner: Whether root may own it, as secret managers arrange it.
+    def parse(cls, content: bytes) -> KeyRing:
+        """Return the ring that a file's content is.
 
         Raises:
-            KeyRingError: It is missing, empty, damaged, or open to others.
+            KeyRingError: It is none, or a damaged one. Nothing of it is shown.
         """
-        try:
-            content = path.read_bytes()
-            problem = files.check_private(path, allow_root_owner=allow_root_owner)
-        except OSError as error:
-            raise KeyRingError(f"the key ring {path} cannot be read: {error.strerror}") from None
-        if problem is not None:
-            raise KeyRingError(f"the key ring {path} is not safe to use: {problem}")
-        if not content.strip():
-            raise KeyRingError(
-                f"the key ring {path} is empty: restore it from a backup (or delete it if nothing sealed is needed)"
-            )
         try:
             if len(content.strip()) == _FERNET_LENGTH:
                 return cls.of_one(content)
             return cls._of_json(json.loads(content))
-        except KeyRingError as error:
-            raise KeyRingError(f"the key ring {path} cannot be used: {error}") from None
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            raise KeyRingError(f"the key ring {path} is damaged: restore it from a backup") from None
-
-    @classmethod
-    def load_or_create(cls, path: Path) -> KeyRing:
-        """Read the ring from its file, or make it; of several processes that start at once exactly one makes it.
-
-        Raises:
-            KeyRingError: It cannot be read, or it cannot be created: nothing is ever stored without a usable key.
-        """
-        try:
-            if not path.exists():
-                files.ensure_folder(path.parent)
-                files.write_private_new(path, cls.generate().to_json())
-        except OSError as error:
-            raise KeyRingError(f"the key ring {path} cannot be created: {error.strerror or error}") from None
-        return cls.load(path)
+            raise KeyRingError("it is damaged: restore it from a backup") from None
 
     def to_json(self) -> bytes:
         """Return the content of the ring's file."""
         keys = [
-            {"id": key.id, "state": key.state, "created_at": key.created_at, "secret": _encoded(key.secret)}
+            {
+                "id": key.id,
+                "state": key.state,
+                "created_at": key.created_at,
+                "since": key.since,
+                "secret": _encoded(key.secret),
+            }
             for key in self._keys.values()
         ]
         ring: dict[str, object] = {"format": 1, "ring_id": self.id, "root": _encoded(self._root), "keys": keys}
@@ -191,7 +231,10 @@ class KeyRing:
         for one in ring["keys"]:  # type: ignore[attr-defined]  # a wrong shape raises, and the caller says 'damaged'
             if one["state"] not in _STATES:
                 raise ValueError
-            keys.append(Key(int(one["id"]), one["state"], float(one["created_at"]), base64.b64decode(one["secret"])))
+            created_at, secret = float(one["created_at"]), base64.b64decode(one["secret"])
+            # The first files do not have it, and whoever wrote them passes over names that are new to him.
+            since = float(one.get("since", created_at))
+            keys.append(Key(int(one["id"]), one["state"], created_at, secret, since))
         ring_id = str(ring["ring_id"])
         bytes.fromhex(ring_id)
         return cls(ring_id, base64.b64decode(str(ring["root"])), keys)
