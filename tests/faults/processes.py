@@ -21,17 +21,18 @@ class Process:
     Args:
         code: What it runs.
         arguments: Its ``sys.argv[1:]``.
+        env: Variables besides those that it inherits.
         options: For ``subprocess.Popen``.
     """
 
-    def __init__(self, code: str, *arguments: object, **options: Any) -> None:
+    def __init__(self, code: str, *arguments: object, env: dict[str, str] | None = None, **options: Any) -> None:
         places = [str(Path(openalgo_cache.__file__).parents[1]), str(_ROOT)]
         self._popen: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)} | (env or {}),
             **options,
         )
         self.pid = self._popen.pid

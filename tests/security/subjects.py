@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ import apsw
 from openalgo_cache import CacheManager, Settings
 from openalgo_cache.cache import Cache
 from tests.security.proposal.manager import SecureCacheManager
+from tests.security.proposal.wrappers import SignedCache
 from tests.servers.process import ServerProcess
 
 
@@ -85,6 +88,12 @@ class _Installation:
         if isinstance(cache, Cache):
             return cache._opened().keyspace.stored(key)
         return key if self._settings["cache_backend"] == "sqlite" else f"openalgo:{name}:{key}"
+
+
+def signed(subject: Any, name: str = "quotes") -> Any:
+    """Return a cache whose values are signed, not encrypted."""
+    cache = subject.cache(name)
+    return SignedCache(cache, b"a secret of the application") if subject.is_proposal else cache
 
 
 class OnFile(_Installation):
@@ -170,8 +179,11 @@ class OnServer(_Installation):
 
     def prolong(self, name: str, key: str) -> None:
         """See Subject."""
+        stored = self._stored(name, key)
         with self.server.client() as client:
-            client.persist(self._stored(name, key))
+            client.persist(stored)
+            if not self.is_proposal:  # the expiry that readers look at stands before the record
+                client.setrange(stored, 0, struct.pack(">d", math.inf))
 
     def contents(self) -> bytes:
         """See Subject."""
