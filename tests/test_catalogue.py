@@ -120,6 +120,13 @@ def test_the_defaults_of_the_list() -> None:
         assert policy_of(name, settings).sealing is ENCRYPTED, name
 
 
+@pytest.mark.parametrize("name", ["api_keys", "api_keys_old", "tokens", "telegram_users", "whatsapp_credentials"])
+def test_names_that_tell_of_credentials(name: str) -> None:
+    """Such caches are sealed as the catalogue's own, whatever the list says, and their keys are blinded, too."""
+    policy = policy_of(name, Settings(cache_encrypted_names=frozenset()))
+    assert (policy.sealing, policy.blinded) == (ENCRYPTED, True)
+
+
 def test_a_name_that_cannot_be_one_is_refused() -> None:
     """Here as everywhere."""
     with pytest.raises(ConfigurationError):

@@ -16,6 +16,9 @@ from openalgo_cache.settings import Settings
 MAXSIZE: Final = 1024
 """The bound of caches that neither the catalogue nor the caller gives one."""
 
+SECRET_FAMILIES: Final = frozenset({"api_keys", "telegram", "tokens", "whatsapp"})
+"""Names, and beginnings of names, of caches outside the catalogue that hold credentials and are often keyed by some."""
+
 
 class Sealing(Enum):
     """How records are protected in the store."""
@@ -106,7 +109,11 @@ def policy_of(name: str, settings: Settings) -> Policy:
         ConfigurationError: The name cannot name a cache.
     """
     check_cache_name(name)
-    policy = catalogue(settings).get(name) or Policy(lifetime=settings.sqlite_default_ttl)
+    policy = catalogue(settings).get(name)
+    if policy is None:
+        policy = Policy(lifetime=settings.sqlite_default_ttl)
+        if _is_listed(name, SECRET_FAMILIES):
+            policy = replace(policy, sealing=Sealing.ENCRYPTED, blinded=True)
     if policy.sealing is Sealing.SIGNED and _is_listed(name, settings.cache_encrypted_names):
         policy = replace(policy, sealing=Sealing.ENCRYPTED)
     return policy

@@ -60,8 +60,8 @@ class Line:
         else:
             self.attempts += figures["attempts"]
             self.rejected += figures["rejected"]
+            self.skipped |= outcome == "skipped"
         self.failed |= outcome == "failed"
-        self.skipped |= outcome == "skipped"
 
     @property
     def verdict(self) -> str:

@@ -58,7 +58,9 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject
     if medium == "SQLite":
         found: Subject = OnFile(name, tmp_path)
     else:
-        found = OnServer(name, tmp_path, request.getfixturevalue("redis_server"))
+        server = request.getfixturevalue("redis_server")
+        server.ask("FLUSHALL")
+        found = OnServer(name, tmp_path, server)
     with closing(found) as one:
         yield one
 
