@@ -31,6 +31,7 @@ TABLE: dict[str, tuple[float | None, int | None, Sealing, bool, Durability]] = {
     "symbols": (None, None, SIGNED, False, SNAPSHOT),
     "running_strategies": (None, None, ENCRYPTED, False, STATE),
     "strategy_configs": (None, None, ENCRYPTED, False, STATE),
+    "audit_heads": (None, None, SIGNED, False, STATE),
 }
 
 

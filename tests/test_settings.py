@@ -59,7 +59,7 @@ PROPOSED: dict[str, object] = {
     "CACHE_ENCRYPTION_ENABLED": True,
     "CACHE_ENCRYPTED_NAMES": frozenset({"auth", "api_keys", "tokens"}),
     "CACHE_AUDIT_ENABLED": False,
-    "CACHE_AUDIT_LOG_PATH": Path("db/cache_audit.log"),
+    "CACHE_AUDIT_LOG_PATH": None,  # the proposal's db/cache_audit.log, unless the cache files are elsewhere
     "CACHE_STATS_ENABLED": True,
     "CACHE_METRICS_ENABLED": False,
     "SYMBOL_CACHE_PRELOAD": True,
@@ -86,6 +86,10 @@ ADDED: dict[str, object] = {
     "REDIS_SENTINELS": None,
     "REDIS_OPERATION_TIMEOUT": 0.25,
     "REDIS_PLAINTEXT_HOSTS": frozenset(),
+    "CACHE_AUDIT_CACHES": None,
+    "CACHE_AUDIT_ON_FULL": "block",
+    "CACHE_AUDIT_QUEUE_SIZE": 10_000,
+    "CACHE_AUDIT_RETENTION_DAYS": 90,
     "CACHE_NAMESPACE": None,
     "CACHE_KEY_FILE": None,
     "CACHE_ENCRYPTION_KEY": None,
@@ -776,7 +780,11 @@ def test_the_pages_do_not_promise_what_nothing_does() -> None:
     """
     sources = [path for path in (ROOT / "src").rglob("*.py") if "settings" not in path.parts]
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    acting_by_rules = {"REDIS_URL", "REDIS_PLAINTEXT_HOSTS"}  # the settings themselves make something of these
+    acting_by_rules = {
+        "REDIS_URL",
+        "REDIS_PLAINTEXT_HOSTS",
+        "CACHE_AUDIT_LOG_PATH",
+    }  # the settings themselves make something of these
     asked_in_vain = {"SYMBOL_CACHE_TTL"}  # the catalogue passes it on, and the view of the symbols expires nothing
     for variable in VARIABLES:
         if variable.twin or variable.name in acting_by_rules | asked_in_vain:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from openalgo_cache.cache import Cache as Cache
     from openalgo_cache.codec.serializers import register as register
     from openalgo_cache.errors import AccessDeniedError as AccessDeniedError
+    from openalgo_cache.errors import AuditUnavailableError as AuditUnavailableError
     from openalgo_cache.errors import BackendMisconfiguredError as BackendMisconfiguredError
     from openalgo_cache.errors import BackendUnavailableError as BackendUnavailableError
     from openalgo_cache.errors import BlindedKeysError as BlindedKeysError
@@ -92,6 +93,7 @@ _PLACES = {
     "backends.valkey": ("ValkeyBackend",),
     "errors": (
         "AccessDeniedError",
+        "AuditUnavailableError",
         "BackendMisconfiguredError",
         "BackendUnavailableError",
         "BlindedKeysError",

@@ -12,7 +12,10 @@ from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.expiry import Lifetime, describe, earliest, expires_at, until
 from openalgo_cache.keys import check_cache_name
 from openalgo_cache.settings import Settings
+from openalgo_cache.settings.parsers import ALL_CACHES
 
+AUDIT_HEADS: Final = "audit_heads"
+"""The cache that says where the chains of the audit log end."""
 MAXSIZE: Final = 1024
 """The bound of caches that neither the catalogue nor the caller gives one."""
 
@@ -99,6 +102,7 @@ def catalogue(settings: Settings) -> dict[str, Policy]:
         "symbols": Policy(lifetime=settings.symbol_cache_ttl, maxsize=None, durability=Durability.SNAPSHOT),
         "running_strategies": state,
         "strategy_configs": state,
+        AUDIT_HEADS: replace(state, sealing=Sealing.SIGNED),
     }
 
 
@@ -190,6 +194,18 @@ def policy_of_locks(policy: Policy) -> Policy:
         durability=Durability.LOCAL if local else Durability.CACHE,
         raises=True,
     )
+
+
+def is_audited(name: str, policy: Policy, settings: Settings) -> bool:
+    """Return whether every get, set and delete of a cache goes to the audit log (other things do in any case).
+
+    Never those of the cache that the audit log itself writes to.
+    """
+    if not settings.cache_audit_enabled or name == AUDIT_HEADS:
+        return False
+    if settings.cache_audit_caches is None:
+        return policy.sealing is Sealing.ENCRYPTED or policy.blinded
+    return settings.cache_audit_caches == ALL_CACHES or name in settings.cache_audit_caches
 
 
 def _is_listed(name: str, listed: frozenset[str]) -> bool:

@@ -67,6 +67,10 @@ class UnreadableExportError(CacheError, ValueError):
     """A file is no export, or not a whole one as it was written: nothing of it was imported."""
 
 
+class AuditUnavailableError(CacheError):
+    """The audit log cannot be written, and as many events wait as may; what was asked for must not happen unseen."""
+
+
 class BackendUnavailableError(CacheError, ConnectionError):
     """The store behind a cache cannot be reached, is full, is locked for too long, or refuses to write.
 

@@ -60,7 +60,7 @@ def ensure_folder(path: Path) -> None:
             if not folder.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder)) from None
         else:
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
 
 def write_private_new(path: Path, data: bytes) -> bool:
@@ -86,7 +86,7 @@ def write_private_new(path: Path, data: bytes) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     # Also after losing the race: the loser will rely on the winner's file, which may not be in the folder's blocks yet.
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return created
 
 
@@ -107,7 +107,7 @@ def replace_private(path: Path, data: bytes) -> None:
         _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove_left_temporaries(path: Path) -> None:
@@ -153,7 +153,7 @@ def writing_private(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
             raise _exists(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _exists(path: Path) -> FileExistsError:
@@ -267,7 +267,7 @@ def _replace(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring a folder's entries to the disk, where the system can (Windows cannot open a folder)."""
     if os.name == "nt":
         return

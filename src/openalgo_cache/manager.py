@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of, with_options
+from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, policy_of, with_options
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
@@ -22,6 +22,7 @@ from openalgo_cache.settings import Settings, current_settings
 from openalgo_cache.stack import Ground, Stack, build_stack
 
 if TYPE_CHECKING:
+    from openalgo_cache.audit import AuditLog
     from openalgo_cache.symbols import SymbolMaster, SymbolView
     from openalgo_cache.symbols.shelf import Shelf
 
@@ -83,6 +84,7 @@ class CacheManager:
         self._options: dict[str, dict[str, object]] = {}
         self._rings: dict[bool, KeyRing] = {}
         self._choice: selection.Choice | None = None
+        self._audit: AuditLog | None = None
         self._symbols: SymbolMaster | None = None
         self._view: SymbolView | None = None
 
@@ -156,6 +158,20 @@ class CacheManager:
                 )
             return self._symbols
 
+    def audit(self) -> AuditLog:
+        """Return the audit log; it is the same one each time. No file is made before the first event."""
+        from openalgo_cache.audit import AuditLog  # noqa: PLC0415  # only where it is used: imports stay quick
+
+        with self._lock:
+            if self._audit is None:
+                self._audit = AuditLog(self.settings, self.ring, self._clock, self._open_heads)
+            return self._audit
+
+    def _open_heads(self) -> Cache:
+        """Return a handle of the cache of the audit log's heads, for the audit log alone."""
+        backend = self.choice().backend
+        return self.new_cache(AUDIT_HEADS, backend="sqlite" if backend == "memory" else backend)
+
     def ring(self, *, ephemeral: bool = False) -> KeyRing:
         """Return the key ring; made at first use where that is allowed.
 
@@ -216,6 +232,8 @@ class CacheManager:
             cache.close()
         if self._symbols is not None:
             self._symbols.close()
+        if self._audit is not None:
+            self._audit.close()
 
     def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
         """Return a new handle, which this manager does not keep and does not close."""

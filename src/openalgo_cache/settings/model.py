@@ -25,7 +25,6 @@ _NO_EXPIRY = parsers.seconds_or_zero("no expiry")
 _NEVER = parsers.seconds_or_zero("never")
 _FLAG = parsers.FLAG
 _SESSIONS = "sessions are kept on the server of the caches"
-_AUDIT = "there is no audit log"
 
 
 class Described(NamedTuple):
@@ -170,9 +169,35 @@ class Settings:
         "that only its owner can read is safer than the environment.",
     )
     cache_audit_enabled: bool = variable(
-        False, _FLAG, "Whether the audit log also has every get, set and delete.", not_yet=_AUDIT
+        False, _FLAG, "Whether the audit log also has every get, set and delete, of the caches of CACHE_AUDIT_CACHES."
     )
-    cache_audit_log_path: Path = variable(Path("db/cache_audit.log"), parsers.PATH, "The audit log.", not_yet=_AUDIT)
+    cache_audit_caches: frozenset[str] | None = variable(
+        None,
+        parsers.CACHE_NAMES_OR_ALL,
+        "The caches whose every get, set and delete is logged with CACHE_AUDIT_ENABLED=true. Not set: those that are "
+        "encrypted or whose keys are blinded.",
+    )
+    cache_audit_log_path: Path | None = variable(
+        None,
+        parsers.PATH,
+        "The audit log; each day has a file, with the date before the ending. Not set: cache_audit.log in the folder "
+        "of the SQLite files.",
+    )
+    cache_audit_retention_days: int | None = variable(
+        90,
+        parsers.days_or_zero("for ever"),
+        "How many days the audit log is kept.",
+        not_yet="nothing is deleted",
+    )
+    cache_audit_queue_size: int = variable(
+        10_000, parsers.whole(100, 1_000_000), "The most events that wait to be written to the audit log."
+    )
+    cache_audit_on_full: str = variable(
+        "block",
+        parsers.choice("block", "raise"),
+        "What happens where as many wait, as on a full disk: block lets callers wait for two seconds, then raises; "
+        "raise raises at once. No event is dropped.",
+    )
 
     cache_stats_enabled: bool = variable(
         True,
@@ -301,6 +326,11 @@ class Settings:
     def cache_folder(self) -> Path:
         """The folder of the SQLite files, the key ring and the record of the chosen backend."""
         return self.sqlite_cache_path.parent
+
+    @property
+    def audit_log_path(self) -> Path:
+        """The path of the audit log, without a date."""
+        return self.cache_audit_log_path or self.cache_folder / "cache_audit.log"
 
     def cache_file(self, cache: str, ending: str) -> Path:
         """Return the path of a file of one cache, such as ``db/cache_auth.db`` for the ending ``.db``."""

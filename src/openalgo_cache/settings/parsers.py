@@ -125,6 +125,12 @@ def seconds_or_zero(zero: str) -> Parser[float | None]:
     return Parser(f"seconds; 0 means {zero}", parse, unset="0")
 
 
+def days_or_zero(zero: str) -> Parser[int | None]:
+    """Make a parser of whole days where 0 stands for ``zero`` and is read as None."""
+    number = whole(0, 36_500)
+    return Parser(f"days; 0 means {zero}", lambda text: number.parse(text) or None, unset="0")
+
+
 def choice(*names: str) -> Parser[str]:
     """Make a parser of a few words, in any case."""
 
@@ -225,6 +231,14 @@ def _parse_cache_names(text: str) -> frozenset[str]:
 
 
 CACHE_NAMES = Parser("names of caches, separated by commas", _parse_cache_names, lambda names: ",".join(sorted(names)))
+
+ALL_CACHES = frozenset({"*"})
+"""What stands for every cache."""
+CACHE_NAMES_OR_ALL = Parser(
+    "names of caches, separated by commas; * for all",
+    lambda text: ALL_CACHES if text == "*" else _parse_cache_names(text),
+    CACHE_NAMES.write,
+)
 
 
 def _parse_key(text: str) -> bytes:
