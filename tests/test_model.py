@@ -30,6 +30,7 @@ values = st.sampled_from(
 )
 ttls = st.sampled_from([DEFAULT, DEFAULT, None, 1, 10.0, timedelta(seconds=150)])
 handles = st.integers(0, 2)
+epochs = st.sampled_from([None, 1, 2, "1", b"1"])
 tag_sets = st.sampled_from([(), ("user",), ("user", "desk"), ("desk",)])
 
 
@@ -49,6 +50,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.model: dict[tuple[str, Any], tuple[Any, float | None]] = {}
         self.carried: dict[tuple[str, Any], tuple[str, ...]] = {}
+        self.epochs: dict[tuple[str, Any], Any] = {}
         self.houses: list[CacheManager] = []
         self.caches: list[Cache] = []
 
@@ -72,14 +74,17 @@ class CacheMachine(RuleBasedStateMachine):
         """Return what a plain dict can tell keys apart by: 1 and True are two."""
         return type(key).__name__, key
 
-    def find(self, key: Any) -> Any:
-        """Return what has to be there, or MISSING."""
+    def find(self, key: Any, epoch: Any = None) -> Any:
+        """Return what has to be there for those who name an epoch, or MISSING."""
         value, expires_at = self.model.get(self.place(key), (MISSING, None))
+        if not same(self.epochs.get(self.place(key)), epoch):
+            return MISSING
         return MISSING if expires_at is not None and expires_at <= self.clock() else value
 
-    def put(self, key: Any, value: Any, ttl: Any, tags: tuple[str, ...] = ()) -> None:
+    def put(self, key: Any, value: Any, ttl: Any, tags: tuple[str, ...] = (), epoch: Any = None) -> None:
         """Store in the model."""
         self.carried[self.place(key)] = tags
+        self.epochs[self.place(key)] = epoch
         if ttl is DEFAULT:
             ttl = LIFETIME
         if isinstance(ttl, timedelta):
@@ -313,6 +318,39 @@ class TaggedMachine(SQLiteMachine):
     tagged = True
 
 
+class EpochMachine(TaggedMachine):
+    """Entries have epochs as well: present for those who name theirs, and absent for all other verbs and callers."""
+
+    @rule(handle=handles, key=keys, value=values, tags=tag_sets, epoch=epochs)
+    def store_with_epoch(self, handle: int, key: Any, value: Any, tags: tuple[str, ...], epoch: Any) -> None:
+        """Replaces what is there, whatever its epoch."""
+        self.cache(handle).set(key, value, tags=tags, epoch=epoch)
+        self.put(key, value, DEFAULT, tags, epoch)
+
+    @rule(handle=handles, key=keys, value=values, epoch=epochs)
+    def add_with_epoch(self, handle: int, key: Any, value: Any, epoch: Any) -> None:
+        """Replaces what is of another epoch."""
+        free = self.find(key, epoch) is MISSING
+        assert self.cache(handle).add(key, value, epoch=epoch) is free
+        if free:
+            self.put(key, value, DEFAULT, epoch=epoch)
+
+    @rule(handle=handles, key=keys, value=values, epoch=epochs)
+    def load_with_epoch(self, handle: int, key: Any, value: Any, epoch: Any) -> None:
+        """Likewise."""
+        expected = self.find(key, epoch)
+        if expected is MISSING:
+            self.put(key, value, DEFAULT, epoch=epoch)
+            expected = value
+        assert same(self.cache(handle).get_or_set(key, lambda: value, epoch=epoch), expected)
+
+    @rule(handle=handles, key=keys, epoch=epochs)
+    def get_with_epoch(self, handle: int, key: Any, epoch: Any) -> None:
+        """By the verbs that name one."""
+        assert same(self.cache(handle).get(key, MISSING, epoch), self.find(key, epoch))
+        assert same(self.cache(handle).get_many([key], epoch).get(key, MISSING), self.find(key, epoch))
+
+
 class EncryptedMachine(TaggedMachine):
     """Encrypted, and with blinded keys."""
 
@@ -394,6 +432,7 @@ def _case(machine: type[RuleBasedStateMachine], examples: int) -> Any:
 TestMemory = _case(CacheMachine, 40)
 TestSQLite = _case(SQLiteMachine, 40)
 TestTagged = _case(TaggedMachine, 30)
+TestEpochs = _case(EpochMachine, 25)
 TestEncrypted = _case(EncryptedMachine, 25)
 TestWithoutWal = _case(WithoutWalMachine, 20)
 TestBounded = _case(BoundedMachine, 30)

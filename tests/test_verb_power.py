@@ -1,28 +1,33 @@
-"""The contracts of tags, locks and expired values find defects: with any of these at least one test fails."""
+"""The contracts of tags, epochs, locks and expired values find defects: with any of these at least one test fails."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openalgo_cache import flight, reading, tags
+from openalgo_cache import atomic, flight, reading, tags
 from openalgo_cache.backends.base import CacheBackend, Request
 from openalgo_cache.backends.memory import MemoryBackend
 from openalgo_cache.cache import Cache
+from openalgo_cache.codec.codec import Terms
 from openalgo_cache.errors import LockLostError
 from openalgo_cache.lock import Lock
 from openalgo_cache.sentinels import DEFAULT
-from openalgo_cache.steps import Keep, Put
+from openalgo_cache.stack import Stack
+from openalgo_cache.steps import Keep, Put, Seen
 from openalgo_cache.tags import Tags
+from openalgo_cache.testing.cache_epochs import CacheEpochs
 from openalgo_cache.testing.cache_locks import CacheLocks
 from openalgo_cache.testing.cache_stale import CacheStale
 from openalgo_cache.testing.cache_tags import CacheTags
+from openalgo_cache.writing import Writer
 from tests.test_conformance_power import first_failure, runs
 
 
-class Verbs(CacheTags, CacheLocks, CacheStale):
+class Verbs(CacheTags, CacheEpochs, CacheLocks, CacheStale):
     """The contracts, on a store without defects."""
 
     def make_backend(self, request: Request) -> CacheBackend:
@@ -33,7 +38,11 @@ class Verbs(CacheTags, CacheLocks, CacheStale):
 _take = Lock._take
 _exit = Lock.__exit__
 _clear = Cache.clear
+_board = flight.Flights.board
+_in_force: Callable[..., bool] = reading._in_force
+_look_up = reading.Reader._look_up
 _reserve = flight._reserve
+_set_on_terms: Callable[..., None] = Writer._set_on_terms
 _stands = reading._stands
 
 
@@ -77,6 +86,31 @@ def locks_beside_entries(self: Cache) -> Any:
     return self
 
 
+def in_force_for_any_epoch(*given: Any) -> bool:
+    """Compare the epoch of a record with itself."""
+    terms: Terms | None = given[2]
+    return _in_force(*given[:5], None if terms is None else terms.epoch)
+
+
+def set_without_epoch(*given: Any) -> None:
+    """Seal none."""
+    _set_on_terms(*given[:5], None)
+
+
+def look_up_of_any_epoch(self: Any, stack: Stack, stored: str, epoch: bytes | None = None) -> Seen:
+    """Find whatever is there."""
+    entry = stack.backend.get(stored)
+    terms = None if entry is None else stack.codec.decode(stored, entry.payload)[2]
+    return _look_up(self, stack, stored, epoch if terms is None or terms.is_lease else terms.epoch)
+
+
+def board_any(self: flight.Flights, stored: str, epoch: bytes | None, loop: object | None) -> Any:
+    """Take no notice of what a flight loads."""
+    found, leads = _board(self, stored, epoch, loop)
+    found.epoch = epoch
+    return found, leads
+
+
 def fall_back_for_ever(*arguments: Any) -> Any:
     """Ask neither until when nor whether it was revoked."""
     return arguments[-1].seen.stale
@@ -96,6 +130,12 @@ DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "what is loaded has no tags": (flight, "_reserve", lambda *given: _reserve(*given)._replace(tags=())),
     "a tag clears everything": (Cache, "clear", lambda self, *, tag=None: _clear(self) if tag is None or tag else 0),
     "a tag clears nothing": (Cache, "clear", lambda self, *, tag=None: _clear(self) if tag is None else 1),
+    "an epoch is not compared": (reading, "_in_force", in_force_for_any_epoch),
+    "an epoch is not compared before a write": (reading.Reader, "_look_up", look_up_of_any_epoch),
+    "an epoch is forgotten": (Writer, "_set_on_terms", set_without_epoch),
+    "an added epoch is forgotten": (atomic, "sealed_form", lambda _epoch: None),
+    "a loaded epoch is forgotten": (flight, "sealed_form", lambda _epoch: None),
+    "a flight carries everybody": (flight.Flights, "board", board_any),
     "a lock excludes nobody": (Lock, "_take", lambda self, _found, holder: _take(self, None, holder)),
     "a lock is for ever": (Lock, "_take", take_for_ever),
     "fences do not rise": (Lock, "_take", take_with_the_same_fence),

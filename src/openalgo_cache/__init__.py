@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from openalgo_cache.errors import BlindedKeysError as BlindedKeysError
     from openalgo_cache.errors import CacheError as CacheError
     from openalgo_cache.errors import ConfigurationError as ConfigurationError
+    from openalgo_cache.errors import InvalidEpochError as InvalidEpochError
     from openalgo_cache.errors import InvalidKeyError as InvalidKeyError
     from openalgo_cache.errors import InvalidLifetimeError as InvalidLifetimeError
     from openalgo_cache.errors import KeyRingError as KeyRingError
@@ -99,6 +100,7 @@ _PLACES = {
         "BlindedKeysError",
         "CacheError",
         "ConfigurationError",
+        "InvalidEpochError",
         "InvalidKeyError",
         "InvalidLifetimeError",
         "KeyRingError",

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast, overload
 
 from openalgo_cache.course import LOAD, Course, nothing
+from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.keys import Key
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
@@ -50,17 +51,18 @@ class AsyncCache:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    async def get(self, key: Key, default: Any = None) -> Any:
+    async def get(self, key: Key, default: Any = None, epoch: Epoch | None = None) -> Any:
         """See ``Cache.get``. What the near tier holds is returned without a look at the loop."""
-        value = self._cache._peek(key)
-        return value if value is not MISSING else await self._run(self._cache.get, key, default)
+        value = self._cache._peek(key) if epoch is None else MISSING
+        return value if value is not MISSING else await self._run(self._cache.get, key, default, epoch)
 
-    async def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
+    async def get_many(self, keys: Iterable[K], epoch: Epoch | None = None) -> dict[K, Any]:
         """See ``Cache.get_many``."""
+        named = sealed_form(epoch)
         await self._open()
-        found, missing = self._cache._peek_many(keys)
+        found, missing = self._cache._peek_many(keys, named)
         if missing:
-            found |= await self._run(self._cache._read_many, missing)
+            found |= await self._run(self._cache._read_many, missing, named)
         return found
 
     async def exists(self, key: Key) -> bool:
@@ -97,17 +99,23 @@ class AsyncCache:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    async def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
+    async def set(
+        self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> None:
         """See ``Cache.set``."""
-        await self._run(lambda: self._cache.set(key, value, ttl, tags=tags))
+        await self._run(lambda: self._cache.set(key, value, ttl, tags=tags, epoch=epoch))
 
-    async def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
+    async def set_many(
+        self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> None:
         """See ``Cache.set_many``."""
-        await self._run(lambda: self._cache.set_many(items, ttl, tags=tags))
+        await self._run(lambda: self._cache.set_many(items, ttl, tags=tags, epoch=epoch))
 
-    async def add(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> bool:
+    async def add(
+        self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> bool:
         """See ``Cache.add``."""
-        return await self._run(lambda: self._cache.add(key, value, ttl, tags=tags))
+        return await self._run(lambda: self._cache.add(key, value, ttl, tags=tags, epoch=epoch))
 
     async def touch(self, key: Key, ttl: Ttl = DEFAULT) -> bool:
         """See ``Cache.touch``."""
@@ -135,14 +143,32 @@ class AsyncCache:
 
     @overload
     async def get_or_set(
-        self, key: Key, load: Callable[[], Awaitable[T]], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()
+        self,
+        key: Key,
+        load: Callable[[], Awaitable[T]],
+        ttl: Ttl = DEFAULT,
+        *,
+        tags: Iterable[str] = (),
+        epoch: Epoch | None = None,
     ) -> T: ...
     @overload
     async def get_or_set(
-        self, key: Key, load: Callable[[], T], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()
+        self,
+        key: Key,
+        load: Callable[[], T],
+        ttl: Ttl = DEFAULT,
+        *,
+        tags: Iterable[str] = (),
+        epoch: Epoch | None = None,
     ) -> T: ...
     async def get_or_set(
-        self, key: Key, load: Callable[[], Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()
+        self,
+        key: Key,
+        load: Callable[[], Any],
+        ttl: Ttl = DEFAULT,
+        *,
+        tags: Iterable[str] = (),
+        epoch: Epoch | None = None,
     ) -> Any:
         """See ``Cache.get_or_set``; the one loader may be a plain caller's as well.
 
@@ -152,12 +178,13 @@ class AsyncCache:
                 If that returns an awaitable, it is awaited on the loop.
             ttl: See ``Cache.get_or_set``.
             tags: Likewise.
+            epoch: Likewise.
         """
-        value = await self.get(key, MISSING)
+        value = await self.get(key, MISSING, epoch)
         if value is not MISSING:
             return value
         loop = asyncio.get_running_loop()
-        return await self._drive(self._cache._course(key, ttl, tags, loop), load)
+        return await self._drive(self._cache._course(key, ttl, tags, epoch, loop), load)
 
     def lock(self, name: Key, ttl: Lifetime = 10, timeout: float | None = None) -> AsyncLock:
         """See ``Cache.lock``; to be taken by ``async with cache.aio.lock("rebuild") as fence:``.

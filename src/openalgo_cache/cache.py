@@ -1,8 +1,8 @@
 """The handle with its verbs: what an application holds of a cache.
 
 ``Cache.get`` begins with a peephole into the near tier: a whole read that finds its entry there costs one method
-call. Everything else goes down the storeys in the open (``reading.py`` and ``writing.py``), one small step after
-the other.
+call. Everything else goes down the storeys in the open (``reading.py``, ``writing.py`` and ``atomic.py``), one small
+step after the other.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from openalgo_cache.atomic import AtomicVerbs
 from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
-from openalgo_cache.cached import Wrap, wrapper
+from openalgo_cache.cached import Templates, Wrap, wrapper
 from openalgo_cache.catalogue import Sealing
 from openalgo_cache.course import Course, drive
-from openalgo_cache.errors import CacheError, UnsupportedValueError
+from openalgo_cache.epochs import Epoch, sealed_form
+from openalgo_cache.errors import CacheError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.flight import course
 from openalgo_cache.health import Health, health_of
@@ -22,9 +24,8 @@ from openalgo_cache.keys import Key
 from openalgo_cache.lock import Lock
 from openalgo_cache.lost import DeleteLostError
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
-from openalgo_cache.steps import NOTHING, Found, Keep, Put, Remove, Seen
+from openalgo_cache.steps import NOTHING, Seen
 from openalgo_cache.tags import several
-from openalgo_cache.writing import Writer
 
 if TYPE_CHECKING:
     from openalgo_cache.aio import AsyncCache
@@ -33,7 +34,7 @@ T = TypeVar("T")
 K = TypeVar("K", bound=Key)
 
 
-class Cache(Writer):
+class Cache(AtomicVerbs):
     """One named cache. Made by ``get_cache``; connects to its store when it is first used.
 
     Containers that a read returns are the reader's own copies. Verbs raise ``InvalidKeyError`` for a key that cannot
@@ -47,11 +48,17 @@ class Cache(Writer):
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def get(self, key: Key, default: Any = None) -> Any:
-        """Return the value under ``key``, or ``default``. A cached None is a hit: ask with ``MISSING`` to tell."""
+    def get(self, key: Key, default: Any = None, epoch: Epoch | None = None) -> Any:
+        """Return the value under ``key``, or ``default``. A cached None is a hit: ask with ``MISSING`` to tell.
+
+        Args:
+            key: The key.
+            default: What to return where there is none.
+            epoch: The epoch that it must have been stored with (see :meth:`set`); left out, with none.
+        """
         near = self._near
-        if not near.keeps:
-            return self._read(key, default)
+        if epoch is not None or not near.keeps:
+            return self._read(key, default, epoch)
         try:
             entry = near.entries.get(key)  # type: ignore[arg-type]  # other keys than str are not in there
         except TypeError:  # not hashable: the keyspace says so properly
@@ -68,11 +75,12 @@ class Cache(Writer):
                 entry.uses -= 1
         return self._read_near(key, default)
 
-    def get_many(self, keys: Iterable[K]) -> dict[K, Any]:
-        """Return the values of those of ``keys`` that are there."""
-        found, missing = self._peek_many(keys)
+    def get_many(self, keys: Iterable[K], epoch: Epoch | None = None) -> dict[K, Any]:
+        """Return the values of those of ``keys`` that are there, under this epoch (see :meth:`get`)."""
+        named = None if epoch is None else sealed_form(epoch)  # without the call, in what may be a near hit
+        found, missing = self._peek_many(keys, named)
         if missing:
-            found |= self._read_many(missing)
+            found |= self._read_many(missing, named)
         return found
 
     def exists(self, key: Key) -> bool:
@@ -123,23 +131,8 @@ class Cache(Writer):
             "pending_deletes": stack.pending_deletes(),
         }
         if self._show_counts:
-            counters = self._counters
-            near_hits = counters.near_hits + stack.near.hits()
-            hits = counters.hits + near_hits
-            reads = hits + counters.misses
-            stats |= {
-                "hits": hits,
-                "near_hits": near_hits,
-                "near_size": len(stack.near),
-                "misses": counters.misses,
-                "hit_rate": hits / reads if reads else None,
-                "sets": counters.sets,
-                "deletes": counters.deletes,
-                "evictions": getattr(stack.backend, "evictions", 0),
-                "rejected": counters.rejected,
-                "errors": counters.errors,
-                "stale": counters.stale,
-            }
+            evictions = getattr(stack.backend, "evictions", 0)
+            stats |= self._counters.figures(stack.near.hits(), len(stack.near), evictions)
         return stats
 
     def health(self, *, probe: bool = False) -> Health:
@@ -152,7 +145,9 @@ class Cache(Writer):
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
+    def set(
+        self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> None:
         """Store ``value`` under ``key``.
 
         Args:
@@ -160,6 +155,8 @@ class Cache(Writer):
             value: Any supported value.
             ttl: Seconds, a timedelta, ``until(...)``, or None for never; left out, the cache's own lifetime.
             tags: Names, such as ``("user:123",)``; ``clear(tag="user:123")`` ends every entry that carries one.
+            epoch: Your own revision of what the value was made from, such as the user's token version in your database.
+                From then on the entry is there only for verbs that are given the same one (1 is not "1").
 
         Raises:
             UnsupportedValueError: The value would not come back equal and of the same type.
@@ -168,8 +165,9 @@ class Cache(Writer):
         stack, now = self._stack or self._opened(), self._now()
         expires = self._expiry(ttl, now)
         stored = stack.keyspace.stored(key)
-        if tags:
-            self._change((key,), self._set_tagged, stack, {stored: value}, expires, stack.tags.ids(tags))
+        if tags or epoch is not None:
+            terms = stack.tags.ids(tags), sealed_form(epoch)
+            self._change((key,), self._set_on_terms, stack, {stored: value}, expires, *terms)
         elif self.policy.stale_for is None:  # what ``_entry`` does, without its call
             record = stack.codec.encode(stored, value, now, expires)
             self._change((key,), stack.backend.set, stored, Entry(record, expires))
@@ -177,81 +175,20 @@ class Cache(Writer):
             self._change((key,), stack.backend.set, stored, self._entry(stack, stored, value, now, expires))
         self._counters.sets += 1
 
-    def set_many(self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
-        """Store all of ``items``, or none of them, with one lifetime and the same tags (see :meth:`set`)."""
+    def set_many(
+        self, items: Mapping[K, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> None:
+        """Store all of ``items``, or none of them, with one lifetime, the same tags and epoch (see :meth:`set`)."""
         stack, now = self._opened(), self._now()
         expires = self._expiry(ttl, now)
         values = {stack.keyspace.stored(key): value for key, value in items.items()}
-        if tags:
-            self._change(items, self._set_tagged, stack, values, expires, stack.tags.ids(tags))
+        if tags or epoch is not None:
+            terms = stack.tags.ids(tags), sealed_form(epoch)
+            self._change(items, self._set_on_terms, stack, values, expires, *terms)
         else:
             entries = {stored: self._entry(stack, stored, value, now, expires) for stored, value in values.items()}
             self._change(items, stack.backend.set_many, entries)
         self._counters.sets += len(values)
-
-    def add(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> bool:
-        """Store ``value`` unless an entry is under ``key``; return whether it was stored (see :meth:`set`)."""
-        stack, now = self._opened(), self._now()
-        expires = self._expiry(ttl, now)
-        ids = stack.tags.ids(tags)
-        carried = self._swallowing(None, stack.tags.cover, ids, self._kept_until(expires)) if ids else ()
-        if carried is None:
-            return False
-
-        def decide(found: Found | None) -> Keep | Put:
-            return Put(value, expires, result=True, tags=carried) if found is None else Keep(result=False)
-
-        return bool(self._exchange(key, decide, False))
-
-    def touch(self, key: Key, ttl: Ttl = DEFAULT) -> bool:
-        """Give the entry under ``key`` a new lifetime; return whether there is one."""
-        now = self._now()
-        expires = self._expiry(ttl, now)
-
-        def decide(found: Found | None) -> Keep | Put:
-            return Keep(result=False) if found is None else Put(found.value, expires, result=True, tags=found.tags)
-
-        return bool(self._exchange(key, decide, False))
-
-    def incr(self, key: Key, n: int = 1) -> int:
-        """Add ``n`` to the number under ``key`` (0 if absent, with the cache's lifetime) and return the sum.
-
-        The remaining lifetime of an entry that is there is kept. When the store fails and the cache does not raise,
-        the result is ``n``, as if nothing were there.
-
-        Raises:
-            UnsupportedValueError: What is there, or ``n``, is no int.
-        """
-        if type(n) is not int:
-            raise UnsupportedValueError(f"incr adds an int, not {type(n).__name__}")
-
-        def decide(found: Found | None) -> Put:
-            if found is None:
-                return Put(n, self._expiry(DEFAULT, self._now()), n)
-            if type(found.value) is not int:
-                raise UnsupportedValueError(f"incr needs an int under the key, and finds {type(found.value).__name__}")
-            total = found.value + n
-            return Put(total, found.expires_at, total, found.tags)
-
-        return int(self._exchange(key, decide, n))
-
-    def pop(self, key: Key, default: Any = DEFAULT) -> Any:
-        """Remove the entry under ``key`` and return its value; of several callers one gets it.
-
-        Raises:
-            KeyError: There is no such entry, and no default is given.
-        """
-
-        def decide(found: Found | None) -> Remove:
-            return Remove(MISSING if found is None else found.value)  # what is no value, a lease, has to go, too
-
-        value = self._exchange(key, decide, MISSING, is_delete=True)
-        if value is not MISSING:
-            self._counters.deletes += 1
-            return value
-        if default is DEFAULT:  # left out; MISSING is an answer like any other
-            raise KeyError(key)
-        return default
 
     def delete(self, key: Key) -> bool:
         """Remove ``key``; return whether an entry was there."""
@@ -280,7 +217,15 @@ class Cache(Writer):
         self._counters.deletes += count
         return count
 
-    def get_or_set(self, key: Key, load: Callable[[], T], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> T:
+    def get_or_set(  # what a load consists of
+        self,
+        key: Key,
+        load: Callable[[], T],
+        ttl: Ttl = DEFAULT,
+        *,
+        tags: Iterable[str] = (),
+        epoch: Epoch | None = None,
+    ) -> T:
         """Return the value under ``key``; if there is none, call ``load``, store what it returns, and return that.
 
         One loader runs at a time, across the threads and processes that share the store. A set, delete or clear of
@@ -293,14 +238,19 @@ class Cache(Writer):
                 cache was opened with ``stale_for``, and the expired value is there to stand in.
             ttl: See :meth:`set`; the lifetime begins when the value was loaded.
             tags: See :meth:`set`; if one is cleared while the value is loaded, the value is not kept.
+            epoch: See :meth:`set`; what was loaded under another one is not returned.
         """
-        value: T = self.get(key, MISSING)
-        return value if value is not MISSING else drive(self._course(key, ttl, tags), load)
+        value: T = self.get(key, MISSING, epoch)
+        return value if value is not MISSING else drive(self._course(key, ttl, tags, epoch), load)
 
-    def _course(self, key: Key, ttl: Ttl, tags: Iterable[str], loop: object | None = None) -> Course[Any]:
-        return course(self, key, ttl, tags, loop)
+    def _course(
+        self, key: Key, ttl: Ttl, tags: Iterable[str], epoch: Epoch | None, loop: object | None = None
+    ) -> Course[Any]:
+        return course(self, key, ttl, tags, epoch, loop)
 
-    def cached(self, key: str | None = None, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> Wrap[Any]:
+    def cached(
+        self, key: str | None = None, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: str | None = None
+    ) -> Wrap[Any]:
         """Make a decorator that keeps what a function returns, plain or async, as :meth:`get_or_set` does.
 
         Args:
@@ -308,12 +258,12 @@ class Cache(Writer):
                 and all of its arguments.
             ttl: See :meth:`set`.
             tags: Likewise, as format strings: ``("user:{user_id}",)``.
+            epoch: Likewise, as a format string, such as ``"{token_version}"``; what it makes is a str.
         """
         return wrapper(
-            key,
-            tuple(several(tags)),
-            lambda made, load, its_tags: self.get_or_set(made, load, ttl, tags=its_tags),
-            lambda made, load, its_tags: self.aio.get_or_set(made, load, ttl, tags=its_tags),
+            Templates(key, tuple(several(tags)), epoch),
+            lambda made, load: self.get_or_set(made.key, load, ttl, tags=made.tags, epoch=made.epoch),
+            lambda made, load: self.aio.get_or_set(made.key, load, ttl, tags=made.tags, epoch=made.epoch),
         )
 
     # --- working together ---------------------------------------------------------------------------------------------

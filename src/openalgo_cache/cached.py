@@ -4,43 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.keys import Key
 
 F = TypeVar("F", bound=Callable[..., Any])
 Wrap = Callable[[F], F]
-Tags = tuple[str, ...]
-GetOrSet = Callable[[Key, Callable[[], Any], Tags], Any]
-GetOrAwait = Callable[[Key, Callable[[], Awaitable[Any]], Tags], Awaitable[Any]]
 
 
-def wrapper(template: str | None, tags: Tags, get_or_set: GetOrSet, get_or_await: GetOrAwait) -> Wrap[Any]:
+class Templates(NamedTuple):
+    """Format strings over a function's parameters.
+
+    Attributes:
+        key: Of the key; None for the function's name and all its arguments.
+        tags: Of the tags.
+        epoch: Of the epoch; None for none.
+    """
+
+    key: str | None
+    tags: tuple[str, ...]
+    epoch: str | None
+
+
+class Made(NamedTuple):
+    """What the templates make of a call."""
+
+    key: Key
+    tags: tuple[str, ...]
+    epoch: str | None
+
+
+GetOrSet = Callable[[Made, Callable[[], Any]], Any]
+GetOrAwait = Callable[[Made, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+def wrapper(templates: Templates, get_or_set: GetOrSet, get_or_await: GetOrAwait) -> Wrap[Any]:
     """Make a decorator for plain and async functions.
 
     Args:
-        template: A format string over the function's parameters; None for its name and all its arguments.
-        tags: Likewise format strings.
-        get_or_set: Called with the key, a loader and the tags by the wrapper of a plain function.
+        templates: Make key, tags and epoch of a call.
+        get_or_set: Called with those and a loader by the wrapper of a plain function.
         get_or_await: Likewise of an async function.
     """
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
-        make = _maker(function, template, tags)
+        make = _maker(function, templates)
         if _is_async(function):
 
             @wraps(function)
             async def awaiting(*args: Any, **kwargs: Any) -> Any:
-                key, made = make(args, kwargs)
-                return await get_or_await(key, partial(function, *args, **kwargs), made)
+                return await get_or_await(make(args, kwargs), partial(function, *args, **kwargs))
 
             return awaiting
 
         @wraps(function)
         def calling(*args: Any, **kwargs: Any) -> Any:
-            key, made = make(args, kwargs)
-            return get_or_set(key, lambda: function(*args, **kwargs), made)
+            return get_or_set(make(args, kwargs), lambda: function(*args, **kwargs))
 
         return calling
 
@@ -53,27 +73,29 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return iscoroutinefunction(function)
 
 
-def _maker(
-    function: Callable[..., Any], template: str | None, tags: Tags
-) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Key, Tags]]:
-    """Return what makes the key and the tags of a call."""
+def _maker(function: Callable[..., Any], templates: Templates) -> Callable[[tuple[Any, ...], dict[str, Any]], Made]:
+    """Return what makes the key, the tags and the epoch of a call."""
     from inspect import signature  # noqa: PLC0415  # slow to import, and only needed where this is used
 
     expected = signature(function)
     name = getattr(function, "__qualname__", None)
-    for one in tags if template is None else (template, *tags):
-        _check_names(one, list(expected.parameters), name or "the function")
+    template, tags, epoch = templates
+    for one in (template, *tags, epoch):
+        if one is not None:
+            _check_names(one, list(expected.parameters), name or "the function")
     if template is None and name is None:
         raise ConfigurationError(f"a {type(function).__name__} has no name of its own: give a key")
 
-    def make(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Key, Tags]:
+    def make(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Made:
         bound = expected.bind(*args, **kwargs)
         bound.apply_defaults()
-        made = tuple(tag.format(**bound.arguments) for tag in tags)
+        key: Key
         if template is not None:
-            return template.format(**bound.arguments), made
-        # Nested, so that f("a", 1) and f(a=1) of a function that takes any arguments are two.
-        return (f"{function.__module__}.{name}", bound.args, tuple(sorted(bound.kwargs.items()))), made
+            key = template.format(**bound.arguments)
+        else:  # nested, so that f("a", 1) and f(a=1) of a function that takes any arguments are two
+            key = (f"{function.__module__}.{name}", bound.args, tuple(sorted(bound.kwargs.items())))
+        made = tuple(tag.format(**bound.arguments) for tag in tags)
+        return Made(key, made, None if epoch is None else epoch.format(**bound.arguments))
 
     return make
 

@@ -19,6 +19,10 @@ class InvalidKeyError(CacheError, ValueError):
     """A key is of a type, a length or a content that no backend could store faithfully."""
 
 
+class InvalidEpochError(CacheError, ValueError):
+    """An epoch is of a type or a length that a record could not carry faithfully."""
+
+
 class InvalidLifetimeError(CacheError, ValueError):
     """A lifetime is zero, negative, not a number, infinite, or of the wrong type."""
 

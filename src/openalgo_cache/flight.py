@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from openalgo_cache.backends.base import Entry
 from openalgo_cache.codec.envelope import Extras, TagsOfRecord
 from openalgo_cache.course import LOAD, Course, pauses
+from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.errors import BackendUnavailableError
 from openalgo_cache.locks import make_lock
 from openalgo_cache.steps import NOTHING, Found, Seen
@@ -37,9 +38,10 @@ RETRY_SECONDS: Final = 10.0
 class Flight:
     """A load under way in this process, and what came of it."""
 
-    __slots__ = ("cancelled", "error", "landed", "loop", "record")
+    __slots__ = ("cancelled", "epoch", "error", "landed", "loop", "record")
 
-    def __init__(self, loop: object | None) -> None:
+    def __init__(self, epoch: bytes | None, loop: object | None) -> None:
+        self.epoch = epoch  # of what it loads
         self.loop = loop  # on which it is led, if on one
         self.landed = False
         self.cancelled = False
@@ -61,8 +63,11 @@ class Flights:
         self._process = -1
         self.under_way: dict[str, Flight] = {}
 
-    def board(self, stored: str, loop: object | None) -> tuple[Flight, bool]:
-        """Return the flight for a key, and whether the caller, on that event loop, has to lead it."""
+    def board(self, stored: str, epoch: bytes | None, loop: object | None) -> tuple[Flight, bool]:
+        """Return the flight for a key, and whether the caller, on that event loop, has to lead it.
+
+        There is one at a time, whatever its epoch: there is one place in the store for what it brings.
+        """
         with self._lock:
             if self._process != os.getpid():  # a forked child waits for its parent's loads at the leases in the store
                 self._process = os.getpid()
@@ -70,7 +75,7 @@ class Flights:
             flight = self.under_way.get(stored)
             if flight is not None:
                 return flight, False
-            flight = self.under_way[stored] = Flight(loop)
+            flight = self.under_way[stored] = Flight(epoch, loop)
             return flight, True
 
     def land(self, stored: str, flight: Flight) -> None:
@@ -94,7 +99,9 @@ class Flights:
                     flight.cancelled = True
 
 
-def course(cache: Writer, key: Key, ttl: Ttl, tags: Iterable[str] = (), loop: object | None = None) -> Course[Any]:
+def course(  # noqa: PLR0913  # what a load consists of
+    cache: Writer, key: Key, ttl: Ttl, tags: Iterable[str] = (), epoch: Epoch | None = None, loop: object | None = None
+) -> Course[Any]:
     """Yield what to do next until the value is there, and return it.
 
     Args:
@@ -102,23 +109,30 @@ def course(cache: Writer, key: Key, ttl: Ttl, tags: Iterable[str] = (), loop: ob
         key: The key.
         ttl: The lifetime of what is loaded.
         tags: The tags that it carries.
+        epoch: The epoch that it is stored with, and that has to be of what is there already.
         loop: The event loop of an asyncio caller, who awaits what is yielded.
 
     Yields:
         Seconds to wait, or LOAD: then send the loaded value, or throw what the loader raised.
     """
     stack = cache._opened()
-    stored, ids = stack.keyspace.stored(key), stack.tags.ids(tags)
+    stored, ids, named = stack.keyspace.stored(key), stack.tags.ids(tags), sealed_form(epoch)
+    waited = False
     while True:
-        flight, leads = cache._flights.board(stored, loop)
+        flight, leads = cache._flights.board(stored, named, loop)
         if leads:
             return (yield from _lead(cache, key, stored, flight, ttl, ids))
+        if waited and flight.epoch != named:
+            return (yield LOAD)  # others' epochs came first twice: so that nobody waits for ever
         for pause in pauses():
             if flight.landed:
                 break
             if loop is None and flight.loop is not None and flight.loop is _running_loop():
                 return (yield LOAD)  # it is led by a task of the loop that the caller keeps from running
             yield pause
+        if flight.epoch != named:
+            waited = True
+            continue
         if flight.cancelled:
             continue
         if flight.error is not None:
@@ -126,7 +140,7 @@ def course(cache: Writer, key: Key, ttl: Ttl, tags: Iterable[str] = (), loop: ob
         if flight.record is not None:
             stack = cache._opened()
             value, _, terms = stack.codec.decode(stored, flight.record)
-            if terms is None or cache._swallowing(False, stack.tags.hold, terms.tags):
+            if terms is None or not terms.tags or cache._swallowing(False, stack.tags.hold, terms.tags):
                 return value
 
 
@@ -160,7 +174,7 @@ def _lead(  # noqa: PLR0913  # what a load consists of
     try:
         ground = _Ground(NOTHING)
         for pause in pauses():
-            ground = _reserve(cache, key, stored, ttl, ids)
+            ground = _reserve(cache, key, stored, flight.epoch, ttl, ids)
             if ground.seen.value is not None:
                 return ground.seen.value.value
             if ground.lease is not None or cache._outage:
@@ -178,7 +192,8 @@ def _lead(  # noqa: PLR0913  # what a load consists of
         if cache._failing:
             cache._failing.discard(stored)
         now = cache._now()
-        entry = cache._entry(cache._opened(), stored, value, now, cache._expiry(ttl, now), ground.tags)
+        expires = cache._expiry(ttl, now)
+        entry = cache._entry(cache._opened(), stored, value, now, expires, ground.tags, flight.epoch)
         flight.record = entry.payload
         if lease is not None and _settle(cache, key, stored, lease, entry) is False:
             flight.cancelled = True  # whoever came on board after that change must not get what was loaded before it
@@ -193,16 +208,18 @@ def _lead(  # noqa: PLR0913  # what a load consists of
         cache._flights.land(stored, flight)
 
 
-def _reserve(cache: Writer, key: Key, stored: str, ttl: Ttl, ids: tuple[bytes, ...]) -> _Ground:
+def _reserve(  # noqa: PLR0913  # what a load consists of
+    cache: Writer, key: Key, stored: str, epoch: bytes | None, ttl: Ttl, ids: tuple[bytes, ...]
+) -> _Ground:
     """Look, and put a lease where nothing is."""
     stack, now = cache._opened(), cache._now()
     lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
     try:
-        seen = cache._look_up(stack, stored)
+        seen = cache._look_up(stack, stored, epoch)
         if seen.value is not None or seen.leased:
             return _Ground(seen)
         # The tags come first: if one of them is cleared while the value is loaded, the value is not to be served.
-        tags = stack.tags.cover(ids, cache._kept_until(cache._expiry(ttl, now))) if ids else ()
+        tags = stack.tags.cover(ids, cache._kept_until(cache._expiry(ttl, now)))
         reserved = stack.backend.compare_and_set(stored, seen.payload, Entry(lease, now + LEASE_SECONDS))
     except BackendUnavailableError as error:
         cache._failed(error)
@@ -225,7 +242,7 @@ def _fall_back(cache: Writer, key: Key, stored: str, flight: Flight, ground: _Gr
     if not cache._swallowing(False, stack.tags.hold, stale.tags):
         return None
     expires = min(now + RETRY_SECONDS, stale.stale_until)
-    extras = Extras(stale.stale_until, None, stale.tags)
+    extras = Extras(stale.stale_until, flight.epoch, stale.tags)
     entry = Entry(stack.codec.encode(stored, stale.value, now, expires, extras), stale.stale_until)
     if not _settle(cache, key, stored, ground.lease, entry):
         return None

@@ -11,6 +11,7 @@ from openalgo_cache.backends.base import Entry, SupportsScan
 from openalgo_cache.codec.codec import Terms
 from openalgo_cache.codec.envelope import TagsOfRecord
 from openalgo_cache.codec.sealing import ForgedRecordError
+from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
@@ -32,12 +33,16 @@ class Reader(Handle):
 
     __slots__ = ()
 
-    def _read(self, key: Key, default: Any) -> Any:
-        """Read from the store, where there is no near tier: in one piece, since each call would show in the figures."""
+    def _read(self, key: Key, default: Any, epoch: Epoch | None) -> Any:
+        """Read from the store alone: in one piece, since each call would show in the figures.
+
+        So is read where there is no near tier, and what has an epoch, since that is not kept near.
+        """
+        named = None if epoch is None else sealed_form(epoch)
         stack = self._stack
         if stack is None:
             stack = self._opened()
-            if stack.near.keeps:
+            if named is None and stack.near.keeps:
                 return self._read_near(key, default)
         try:
             stored = stack.keyspace.known.get(key) or stack.keyspace.stored(key)  # type: ignore[arg-type]  # any key
@@ -56,8 +61,8 @@ class Reader(Handle):
             try:
                 value, expires_at, terms = stack.codec.decode(stored, payload)
                 # Where the store says the same, it has just looked at the clock.
-                if (terms is None and expires_at == kept_until) or _in_force(
-                    Entry(*found), expires_at, terms, self._now(), stack.tags.hold
+                if (terms is None and expires_at == kept_until and named is None) or _in_force(
+                    Entry(*found), expires_at, terms, self._now(), stack.tags.hold, named
                 ):
                     self._counters.hits += 1
                     if self._log_reads:
@@ -105,17 +110,18 @@ class Reader(Handle):
         now: float,
         tags_hold: Callable[[TagsOfRecord], bool],
         generation: int = 0,
+        epoch: bytes | None = None,
     ) -> Any:
         """Verify an entry and return its value, or MISSING; keep it near if the read is a dated one."""
         try:
             if begun is None or type(key) is not str:
                 value, expires_at, terms = stack.codec.decode(stored, entry.payload)
                 # Where the store says the same, it has just looked at the clock.
-                if terms is None and expires_at == entry.expires_at:
+                if terms is None and expires_at == entry.expires_at and epoch is None:
                     return value
-                return value if _in_force(entry, expires_at, terms, now, tags_hold) else MISSING
+                return value if _in_force(entry, expires_at, terms, now, tags_hold, epoch) else MISSING
             (value, expires_at, terms), admitted = stack.codec.admit(stored, entry.payload)
-            if admitted is None or not _in_force(entry, expires_at, terms, now, tags_hold):
+            if admitted is None or not _in_force(entry, expires_at, terms, now, tags_hold, epoch):
                 return MISSING
             depends_on = (stored,) if terms is None else (stored, *stack.tags.stored_of(terms.tags))
             load = admitted.load if stack.lost is None else stack.lost.guard(admitted.load, generation)
@@ -127,12 +133,12 @@ class Reader(Handle):
             self._failed(error)
         return MISSING
 
-    def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
+    def _read_many(self, missing: dict[str, K], epoch: bytes | None) -> dict[K, Any]:
         stack = self._opened()
         generation = stack.generation()
 
         def look() -> tuple[int | None, float, dict[str, Entry]]:
-            begun = stack.near.begin_fill() if stack.near.keeps else None
+            begun = stack.near.begin_fill() if stack.near.keeps and epoch is None else None
             wanted: Iterable[str] = missing
             if stack.lost is not None:
                 wanted = [stored for stored in missing if not stack.withholds(stored)]
@@ -142,7 +148,7 @@ class Reader(Handle):
         tags_hold = stack.tags.hold_each([entry.payload for entry in entries.values()])
         found = {}
         for stored, entry in entries.items():
-            value = self._open(stack, missing[stored], stored, entry, begun, now, tags_hold, generation)
+            value = self._open(stack, missing[stored], stored, entry, begun, now, tags_hold, generation, epoch)
             if value is not MISSING:
                 found[missing[stored]] = value
         self._counters.hits += len(found)
@@ -162,12 +168,12 @@ class Reader(Handle):
         entry.uses += 1
         return value
 
-    def _peek_many(self, keys: Iterable[K]) -> tuple[dict[K, Any], dict[str, K]]:
+    def _peek_many(self, keys: Iterable[K], epoch: bytes | None) -> tuple[dict[K, Any], dict[str, K]]:
         """Return what the near tier holds of ``keys``, and the others by their stored form."""
         found: dict[K, Any] = {}
         missing: dict[str, K] = {}
         keyspace = self._opened().keyspace
-        if not self._near.keeps:
+        if epoch is not None or not self._near.keeps:
             return found, {keyspace.stored(key): key for key in keys}
         for key in keys:
             if (value := self._peek(key)) is not MISSING:
@@ -194,7 +200,7 @@ class Reader(Handle):
             if value is not MISSING:
                 yield key, value
 
-    def _look_up(self, stack: Stack, stored: str) -> Seen:
+    def _look_up(self, stack: Stack, stored: str, epoch: bytes | None = None) -> Seen:
         """Return what is under a key; what is not in force is in the way of a write all the same."""
         if stack.lost is not None:
             stack.lost.clear_the_way((stored,))
@@ -212,25 +218,28 @@ class Reader(Handle):
         if terms is not None:
             if terms.is_lease:
                 return Seen(payload, leased=stands)
-            if not stack.tags.hold(terms.tags):
-                return Seen(payload)
-            found = found._replace(tags=terms.tags, stale_until=terms.stale_until)
+            found = found._replace(tags=terms.tags, epoch=terms.epoch, stale_until=terms.stale_until)
+        if found.epoch != epoch or not stack.tags.hold(found.tags):
+            return Seen(payload)
         if stands:
             return Seen(payload, found)
         return Seen(payload, stale=found if terms is not None and terms.stale_until > now else None)
 
 
-def _in_force(
+def _in_force(  # noqa: PLR0913  # what was found, and what it is held against
     entry: Entry,
     expires_at: float,
     terms: Terms | None,
     now: float,
     tags_hold: Callable[[TagsOfRecord], bool],
+    epoch: bytes | None,
 ) -> bool:
     """Return whether a verified record is a value that may be served. Raise if the store claims more than is sealed."""
     if not _stands(entry, expires_at, terms, now):
         return False
-    return terms is None or (not terms.is_lease and tags_hold(terms.tags))
+    if terms is None:
+        return epoch is None
+    return not terms.is_lease and terms.epoch == epoch and tags_hold(terms.tags)
 
 
 def _stands(entry: Entry, sealed_expiry: float, terms: Terms | None, now: float) -> bool:

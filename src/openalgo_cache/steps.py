@@ -14,12 +14,14 @@ class Found(NamedTuple):
         value: The value.
         expires_at: When it expires, seconds since the epoch; None for never.
         tags: The tags that it carries.
+        epoch: The epoch that it was stored with, as it stands in the record.
         stale_until: Until when it may stand in for a value that cannot be loaded; None for no longer than it lives.
     """
 
     value: Any
     expires_at: float | None
     tags: TagsOfRecord = ()
+    epoch: bytes | None = None
     stale_until: float | None = None
 
 
@@ -50,12 +52,13 @@ class Keep(NamedTuple):
 
 
 class Put(NamedTuple):
-    """A decision of an atomic step: store this value, with this absolute expiry and these tags."""
+    """A decision of an atomic step: store this value, with this absolute expiry, these tags and this epoch."""
 
     value: Any
     expires_at: float | None
     result: Any
     tags: TagsOfRecord = ()
+    epoch: bytes | None = None
 
 
 class Remove(NamedTuple):

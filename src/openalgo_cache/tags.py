@@ -125,6 +125,8 @@ class Tags:
             ids: The tags' ids.
             until: When the entry that is to carry them expires, seconds since the epoch; None for never.
         """
+        if not ids:
+            return ()
         if self._lost is not None:
             self._lost.clear_the_way([self.stored(tag) for tag in ids])
         found = self._read(ids)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from openalgo_cache.cache import Cache
 from openalgo_cache.course import LOAD, Course
+from openalgo_cache.epochs import Epoch
 from openalgo_cache.handles import HANDLES
 from openalgo_cache.keys import Key
 from openalgo_cache.locks import make_lock
@@ -106,12 +107,13 @@ class _Noting(Cache):
 
     __slots__ = ()
 
-    def get(self, key: Key, default: Any = None) -> Any:
+    def get(self, key: Key, default: Any = None, epoch: Epoch | None = None) -> Any:
         if not _running.get():
-            return super().get(key, default)
-        if (value := self._peek(key)) is MISSING:
+            return super().get(key, default, epoch)
+        value = self._peek(key) if epoch is None else MISSING
+        if value is MISSING:
             started = perf_counter_ns()
-            value = super().get(key, MISSING)
+            value = super().get(key, MISSING, epoch)
             self._note("miss" if value is MISSING else "store", key, started)
         return default if value is MISSING else value
 
@@ -122,16 +124,18 @@ class _Noting(Cache):
             self._note("near", key, started)
         return value
 
-    def _read_many(self, missing: dict[str, K]) -> dict[K, Any]:
+    def _read_many(self, missing: dict[str, K], epoch: bytes | None) -> dict[K, Any]:
         started = perf_counter_ns()
-        found = super()._read_many(missing)
+        found = super()._read_many(missing, epoch)
         for key in missing.values():
             self._note("store" if key in found else "miss", key, started)
         return found
 
-    def _course(self, key: Key, ttl: Ttl, tags: Iterable[str], loop: object | None = None) -> Course[Any]:
+    def _course(
+        self, key: Key, ttl: Ttl, tags: Iterable[str], epoch: Epoch | None, loop: object | None = None
+    ) -> Course[Any]:
         """Follow a course from outside, and note how long it loads, or that it only waits."""
-        steps = super()._course(key, ttl, tags, loop)
+        steps = super()._course(key, ttl, tags, epoch, loop)
         started, loaded = perf_counter_ns(), False
         came: Any = None
         error: BaseException | None = None

@@ -15,6 +15,7 @@ from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Policy, Sealing
 from openalgo_cache.clock import system_clock
 from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.epochs import Epoch
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.keys import Key
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
@@ -74,16 +75,16 @@ class AuditCacheWrapper:
         self._cache = backend
         self._name = cache_name
 
-    def get(self, key: Key, default: Any = None) -> Any:
+    def get(self, key: Key, default: Any = None, epoch: Epoch | None = None) -> Any:
         """See Cache."""
-        value = self._cache.get(key, MISSING)
+        value = self._cache.get(key, MISSING, epoch)
         self._log_access("GET", key, hit=value is not MISSING)
         return default if value is MISSING else value
 
-    def get_many(self, keys: Iterable[Key]) -> dict[Key, Any]:
+    def get_many(self, keys: Iterable[Key], epoch: Epoch | None = None) -> dict[Key, Any]:
         """See Cache."""
         wanted = list(keys)
-        found = self._cache.get_many(wanted)
+        found = self._cache.get_many(wanted, epoch)
         for key in wanted:
             self._log_access("GET", key, hit=key in found)
         return found
@@ -94,14 +95,18 @@ class AuditCacheWrapper:
         self._log_access("EXISTS", key, hit=hit)
         return hit
 
-    def set(self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
+    def set(
+        self, key: Key, value: Any, ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> None:
         """See Cache."""
-        self._cache.set(key, value, ttl, tags=tags)
+        self._cache.set(key, value, ttl, tags=tags, epoch=epoch)
         self._log_access("SET", key)
 
-    def set_many(self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = ()) -> None:
+    def set_many(
+        self, items: Mapping[Key, Any], ttl: Ttl = DEFAULT, *, tags: Iterable[str] = (), epoch: Epoch | None = None
+    ) -> None:
         """See Cache."""
-        self._cache.set_many(items, ttl, tags=tags)
+        self._cache.set_many(items, ttl, tags=tags, epoch=epoch)
         for key in items:
             self._log_access("SET", key)
 

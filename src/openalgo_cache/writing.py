@@ -43,7 +43,13 @@ class Writer(Reader):
         return locks
 
     def _exchange(
-        self, key: Key, decide: Callable[[Found | None], Keep | Put | Remove], fallback: Any, *, is_delete: bool = False
+        self,
+        key: Key,
+        decide: Callable[[Found | None], Keep | Put | Remove],
+        fallback: Any,
+        epoch: bytes | None = None,
+        *,
+        is_delete: bool = False,
     ) -> Any:
         """Take one atomic step on ``key``: look, decide, and act if nobody came between; else look again."""
         stack = self._opened()
@@ -51,7 +57,7 @@ class Writer(Reader):
         deletes = (stored,) if is_delete else ()
         tries = 0
         while True:
-            seen: Seen = self._swallowing(NOTHING, self._look_up, stack, stored, deletes=deletes)
+            seen: Seen = self._swallowing(NOTHING, self._look_up, stack, stored, epoch, deletes=deletes)
             decision = decide(seen.value)
             if isinstance(decision, Keep) or (seen.payload is None and isinstance(decision, Remove)):
                 return decision.result
@@ -67,19 +73,27 @@ class Writer(Reader):
     def _step(self, stack: Stack, stored: str, expected: bytes | None, decision: Put | Remove) -> bool:
         new = None
         if isinstance(decision, Put):
-            new = self._entry(stack, stored, decision.value, self._now(), decision.expires_at, decision.tags)
+            _, expires, _, tags, epoch = decision
+            new = self._entry(stack, stored, decision.value, self._now(), expires, tags, epoch)
             if decision.tags:  # their records have to last as long; what was cleared meanwhile stays cleared
                 stack.tags.cover(tuple(tag for tag, _ in decision.tags), new.expires_at)
         return stack.backend.compare_and_set(stored, expected, new)
 
     def _entry(  # noqa: PLR0913  # what an entry consists of
-        self, stack: Stack, stored: str, value: Any, now: float, expires: float | None, tags: TagsOfRecord = ()
+        self,
+        stack: Stack,
+        stored: str,
+        value: Any,
+        now: float,
+        expires: float | None,
+        tags: TagsOfRecord = (),
+        epoch: bytes | None = None,
     ) -> Entry:
         """Return the entry of a value: sealed, and kept in the store for as long as it may be of use."""
-        if not tags and self.policy.stale_for is None:
+        if not tags and epoch is None and self.policy.stale_for is None:
             return Entry(stack.codec.encode(stored, value, now, expires), expires)
         kept_until = self._kept_until(expires)
-        extras = Extras(None if kept_until == expires else kept_until, None, tags)
+        extras = Extras(None if kept_until == expires else kept_until, epoch, tags)
         return Entry(stack.codec.encode(stored, value, now, expires, extras), kept_until)
 
     def _kept_until(self, expires: float | None) -> float | None:
@@ -87,11 +101,19 @@ class Writer(Reader):
         stale_for = self.policy.stale_for
         return expires if expires is None or stale_for is None else expires + stale_for
 
-    def _set_tagged(self, stack: Stack, values: dict[str, Any], expires: float | None, ids: tuple[bytes, ...]) -> None:
-        """Store values that carry tags; their generations are read before the values are sealed."""
+    def _set_on_terms(  # what the entries consist of
+        self,
+        stack: Stack,
+        values: dict[str, Any],
+        expires: float | None,
+        ids: tuple[bytes, ...],
+        epoch: bytes | None,
+    ) -> None:
+        """Store values with an epoch or tags, whose generations are read before the values are sealed."""
         tags, now = stack.tags.cover(ids, self._kept_until(expires)), self._now()
-        entries = {stored: self._entry(stack, stored, value, now, expires, tags) for stored, value in values.items()}
-        stack.backend.set_many(entries)
+        stack.backend.set_many(
+            {stored: self._entry(stack, stored, value, now, expires, tags, epoch) for stored, value in values.items()}
+        )
 
     def _change(
         self, keys: Iterable[Key] | None, write: Callable[..., T], *arguments: Any, deletes: Collection[str] | None = ()

@@ -120,7 +120,7 @@ def test_a_lease_is_no_value(seal: Seal) -> None:
     """A reader of a lease sees that somebody loads, gets no value, and keeps nothing."""
     codec = Codec(seal)
     record = codec.encode_lease(STORED, 0.0, 30.0)
-    lease = None, 30.0, Terms(is_lease=True, stale_until=30.0, tags=())
+    lease = None, 30.0, Terms(is_lease=True, stale_until=30.0, tags=(), epoch=None)
     assert codec.decode(STORED, record) == lease
     assert codec.admit(STORED, record) == (lease, None)
     assert codec.verifies(STORED, record)

@@ -19,7 +19,6 @@ from uuid import UUID
 from openalgo_cache.codec import compressors
 from openalgo_cache.codec.envelope import (
     AEAD,
-    HAS_EPOCH,
     LEASE,
     MODE,
     MSGPACK,
@@ -60,11 +59,13 @@ class Terms(NamedTuple):
         is_lease: It has no value: its key is reserved for whoever loads one.
         stale_until: Until when the value may stand in for one that cannot be loaded; the expiry itself for most.
         tags: The generations that its tags must have.
+        epoch: The epoch that its reader must name; None for none.
     """
 
     is_lease: bool
     stale_until: float
     tags: TagsOfRecord
+    epoch: bytes | None
 
 
 Read = tuple[Any, float, Terms | None]
@@ -157,7 +158,7 @@ class Codec:
             terms = _terms(record, head)
             if terms is not None and terms.is_lease:
                 return None, expires_at, terms
-            body = self._body(head, body)
+            body = self._decompressed(head, body)
         try:  # what ``loads`` does, without its call: this is the path of every read that is not near
             return unpack(body, ext_hook=self._hook), expires_at, terms
         except UNREADABLE:
@@ -207,7 +208,7 @@ class Codec:
             terms = _terms(record, head)
             if terms is not None and terms.is_lease:
                 return (None, expires_at, terms), None
-            body = self._body(head, body)
+            body = self._decompressed(head, body)
         try:
             read = unpack(body, ext_hook=self._hook), expires_at, terms
         except UNREADABLE:
@@ -219,15 +220,10 @@ class Codec:
         return _admit_plain(read, body)
 
     def _load_sealed_body(self, head: Head, held: Sealed) -> Any:
-        return loads(self._body(head, held.decrypt(held.nonce, held.ciphertext, held.associated)))
-
-    def _body(self, head: Head, body: bytes) -> bytes:
-        """Return a verified body as the serialiser wrote it."""
-        if head.flags & HAS_EPOCH:
-            raise UnreadableRecordError("a record depends on an epoch, which this version does not check")
-        return self._decompressed(head, body)
+        return loads(self._decompressed(head, held.decrypt(held.nonce, held.ciphertext, held.associated)))
 
     def _decompressed(self, head: Head, body: bytes) -> bytes:
+        """Return a verified body as the serialiser wrote it."""
         if head.codec & 0x0F != MSGPACK:
             raise UnreadableRecordError("a record uses a serialiser that this version does not know")
         return compressors.decompress(head.codec >> 4, body, self._max_value_bytes)
@@ -254,8 +250,8 @@ def _terms(record: bytes, head: Head) -> Terms | None:
     """Return the terms of a verified record."""
     if not head.flags:  # only its body is out of the ordinary
         return None
-    stale_until, _, tags = parse_extras(record, head)
-    return Terms(bool(head.flags & LEASE), head.expires_at if stale_until is None else stale_until, tags)
+    stale_until, epoch, tags = parse_extras(record, head)
+    return Terms(bool(head.flags & LEASE), head.expires_at if stale_until is None else stale_until, tags, epoch)
 
 
 def _load_sealed(held: Sealed) -> Any:

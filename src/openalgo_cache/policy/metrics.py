@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Counters:
     """What happened to a cache in this process.
@@ -28,3 +30,28 @@ class Counters:
         self.rejected = 0
         self.errors = 0
         self.stale = 0
+
+    def figures(self, near_hits: int, near_size: int, evictions: int) -> dict[str, Any]:
+        """Return what ``Cache.stats`` shows of them.
+
+        Args:
+            near_hits: What the present near tier has answered.
+            near_size: How many entries it holds.
+            evictions: What the store counts itself.
+        """
+        near_hits += self.near_hits
+        hits = self.hits + near_hits
+        reads = hits + self.misses
+        return {
+            "hits": hits,
+            "near_hits": near_hits,
+            "near_size": near_size,
+            "misses": self.misses,
+            "hit_rate": hits / reads if reads else None,
+            "sets": self.sets,
+            "deletes": self.deletes,
+            "evictions": evictions,
+            "rejected": self.rejected,
+            "errors": self.errors,
+            "stale": self.stale,
+        }

@@ -59,6 +59,7 @@ _WITH_ASSERTS: Final = {
     f"openalgo_cache.testing.{place}"
     for place in (
         "backend_contract",
+        "cache_epochs",
         "cache_locks",
         "cache_stale",
         "cache_tags",

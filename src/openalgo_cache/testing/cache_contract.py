@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openalgo_cache.testing.cache_epochs import CacheEpochs
 from openalgo_cache.testing.cache_locks import CacheLocks
 from openalgo_cache.testing.cache_stale import CacheStale
 from openalgo_cache.testing.cache_tags import CacheTags
@@ -10,5 +11,5 @@ from openalgo_cache.testing.cache_values import CacheValues
 from openalgo_cache.testing.cache_verbs import CacheVerbs
 
 
-class CacheContract(CacheValues, CacheVerbs, CacheTimes, CacheTags, CacheLocks, CacheStale):
+class CacheContract(CacheValues, CacheVerbs, CacheTimes, CacheTags, CacheEpochs, CacheLocks, CacheStale):
     """A cache on the backend, sealed in every way. Inherit it beside ``BackendContract``."""

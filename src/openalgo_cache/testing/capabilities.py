@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -82,6 +83,16 @@ class ScanContract(Contract):
         cache.clear(tag="three")
         assert list(cache.items()) == [("stays", 1)]
         assert list(cache) == list(cache.keys("st")) == ["stays"]
+
+    @OPEN
+    def test_a_cache_does_not_list_what_has_an_epoch(self, rig: Rig, sealing: dict[str, Any]) -> None:
+        """Iteration names none."""
+        cache = rig.cache(**sealing)
+        cache.set("plain", 1)
+        cache.set("epoch", 2, epoch=1)
+        assert list(cache.items()) == [("plain", 1)]
+        assert list(cache.keys("e")) == []
+        assert cache.size() == 2
 
     @OPEN
     def test_a_cache_does_not_list_what_expired(self, rig: Rig, sealing: dict[str, Any]) -> None:
@@ -241,6 +252,30 @@ class SharedContract(Contract):
         for cancel in cancels:
             assert one.get_or_set("key", partial(load_while, cancel), tags=("tag",)) == "revoked"
             assert [one.get("key"), other.get("key")] == [None, None]
+
+    def test_caches_see_each_others_epochs(self, rig: Rig, sealing: dict[str, Any]) -> None:
+        """Whatever one of them keeps near; and a load of one is not for those of another epoch, who wait for it."""
+        one, other = rig.cache(**sealing), rig.cache(**sealing)
+        one.set("key", "plain")
+        assert [one.get("key"), one.get("key")] == ["plain"] * 2
+        other.set("key", "first", epoch=1)
+        assert eventually(lambda: one.get("key", MISSING) is MISSING, self.lag)
+        assert [one.get("key", epoch=1), one.get("key", MISSING, epoch=2)] == ["first", MISSING]
+        begun, finish = Event(), Event()
+
+        def load() -> str:
+            begun.set()
+            assert finish.wait(10)
+            return "second"
+
+        with ThreadPoolExecutor(2) as pool:
+            second = pool.submit(one.get_or_set, "key", load, epoch=2)
+            assert begun.wait(10)
+            third = pool.submit(other.get_or_set, "key", lambda: "third", epoch=3)
+            assert other.get("key", MISSING, epoch=3) is MISSING
+            finish.set()
+            assert [second.result(10), third.result(10)] == ["second", "third"]
+        assert [one.get("key", MISSING, epoch=2), one.get("key", epoch=3)] == [MISSING, "third"]
 
     def test_a_lock_excludes_other_caches(self, rig: Rig, sealing: dict[str, Any]) -> None:
         """Until it is released or its time is over; fences rise across all of them."""
