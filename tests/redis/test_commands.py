@@ -119,6 +119,19 @@ def test_what_somebody_planted_is_no_entry(redis_server: ServerProcess, planted:
     store.close()
 
 
+def test_keys_that_somebody_planted_are_passed_over(redis_server: ServerProcess) -> None:
+    """What is no text could not be asked for; nothing that looks through all keys stumbles over it."""
+    store = backend(redis_server.settings())
+    store.set(KEY, Entry(b"ours", None))
+    with redis_server.client() as client:
+        client.set(KEY.encode() + b"\xff\xfe", b"planted")
+        assert [key for key, _ in store.scan()] == [KEY]
+        assert store.size() == 1
+        assert store.clear() == 1
+        client.delete(KEY.encode() + b"\xff\xfe")
+    store.close()
+
+
 def test_a_change_in_between_is_noticed(redis_server: ServerProcess) -> None:
     """Even one that leaves the payload as it was: then the step is tried again."""
     store: Any = backend(redis_server.settings())

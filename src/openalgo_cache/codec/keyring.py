@@ -202,7 +202,7 @@ class KeyRing:
             if len(content.strip()) == _FERNET_LENGTH:
                 return cls.of_one(content)
             return cls._of_json(json.loads(content))
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
             raise KeyRingError("it is damaged: restore it from a backup") from None
 
     def to_json(self) -> bytes:

@@ -278,7 +278,7 @@ class Sharing:
         try:
             stored = json.loads(self._where.seen.read_bytes())
             return Seen(int(stored["serial"]), str(stored["version"]), str(stored["waiting"]))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return Seen()
 
     def _remember(self, seen: Seen) -> None:

@@ -36,6 +36,8 @@ _expiry_of = _EXPIRY.unpack_from
 _entry = partial(tuple.__new__, Entry)
 """Makes an entry without the call that its class would make of it."""
 _NEVER: Final = _EXPIRY.pack(math.inf)
+_STRANGE: Final = (struct.error, TypeError)
+"""What reading an expiry raises where the value is not of our making: too short, or no bytes at all."""
 _LONGEST: Final = 10**14
 """Milliseconds, about 3,000 years: more than that overflows in the server."""
 _CHUNK: Final = 500
@@ -114,8 +116,11 @@ class RespBackend(CacheBackend):
         now = self._now()
         found = {}
         for key, value in zip(wanted, self._values(wanted), strict=True):
-            if value is not None and len(value) >= _HEAD:  # what ``_live`` does, without its call
-                (expires_at,) = _expiry_of(value)
+            if value is not None:  # then what ``_live`` does, without its call
+                try:
+                    (expires_at,) = _expiry_of(value)
+                except _STRANGE:
+                    continue
                 if expires_at > now:
                     found[key] = _entry((value[_HEAD:], None if expires_at == math.inf else expires_at))
         return found
@@ -206,7 +211,10 @@ class RespBackend(CacheBackend):
             return self._client.calls((key, ("GET", key)) for key in keys)
         values: list[bytes | None] = []
         for chunk in _chunks(keys, _CHUNK):
-            values += self._call(chunk[0], "MGET", *chunk)
+            found = self._call(chunk[0], "MGET", *chunk)
+            if not isinstance(found, list) or len(found) != len(chunk):
+                raise self._client.misunderstood(chunk[0])
+            values += found
         return values
 
 
@@ -224,13 +232,17 @@ def _look(key: str) -> tuple[Any, ...]:
 
 
 def _is_live(value: bytes, now: float) -> bool:
-    return len(value) >= _HEAD and _expiry_of(value)[0] > now
+    try:
+        return bool(_expiry_of(value)[0] > now)
+    except _STRANGE:
+        return False
 
 
 def _live(value: bytes, now: float) -> Entry | None:
-    if len(value) < _HEAD:  # not of our making
+    try:
+        (expires_at,) = _expiry_of(value)
+    except _STRANGE:
         return None
-    (expires_at,) = _expiry_of(value)
     if not expires_at > now:
         return None
     return Entry(value[_HEAD:], None if expires_at == math.inf else expires_at)

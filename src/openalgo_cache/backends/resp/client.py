@@ -136,18 +136,26 @@ class Client:
         """Yield the keys that match a glob pattern, in batches, each key once."""
         for node in self._topology.nodes():
             seen: set[bytes] = set()
-            cursor: Any = 0
+            cursor = 0
             while True:
                 (reply,) = node.calls((("SCAN", cursor, "MATCH", pattern, "COUNT", 1000),))
                 if isinstance(reply, Exception):
                     raise self._errors.of_reply(reply, node.name) from reply
-                cursor, found = reply
-                new = [key for key in dict.fromkeys(found) if key not in seen]
+                try:
+                    cursor, found = int(reply[0]), reply[1]
+                    new = [key for key in dict.fromkeys(found) if key not in seen]
+                    keys = [text for key in new if (text := key.decode(errors="replace")).encode() == key]
+                except (TypeError, ValueError, LookupError, AttributeError):
+                    raise self._errors.of_nonsense(node.name) from None
                 seen.update(new)
-                if new:
-                    yield [key.decode() for key in new]
-                if cursor in {b"0", 0}:
+                if keys:  # what is no UTF-8 was put there past us: nobody can ask for it
+                    yield keys
+                if cursor == 0:
                     break
+
+    def misunderstood(self, key: str) -> Failure:
+        """Return the error of a reply, to a command about a key, of a kind that the command does not have."""
+        return self._errors.of_nonsense(self._topology.node(key).name)
 
     def close(self) -> None:
         """Close every connection."""

@@ -102,6 +102,11 @@ class Errors:
             why += f" (see {self._variables}_HOST and {self._variables}_PORT, or {self._variables}_URL)"
         return BackendUnavailableError(f"{self._title} at {address} does not answer: {why}")
 
+    def of_nonsense(self, address: str) -> Failure:
+        """Return the error of a reply of a kind that its command does not have."""
+        names = f"{self._variables}_PORT and {self._variables}_TLS"
+        return BackendMisconfiguredError(f"{self._title} at {address} does not speak its protocol: look at {names}")
+
     def of_plain_text(self, address: str) -> Failure:
         """Return the error of a server that speaks no TLS."""
         names = f"{self._variables}_TLS and {self._variables}_PORT"

@@ -203,6 +203,8 @@ class Node:
                 replies.append(connection.read_response())
             except self._reply_error as error:
                 replies.append(error)
+            except ValueError:  # the libraries take a redirection apart, and it was none
+                raise self._driver.exceptions.InvalidResponse from None
         if hurried:
             limit(connection, self._timeout)
         return replies
