@@ -15,7 +15,7 @@ HAVE_UV = $(UV) --version >/dev/null 2>&1 || { awk '/^uv==/, !/\\$$/' requiremen
 	$(PIP) install --quiet --require-hashes -r $(VENV)/uv.txt; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test attack soak bench lint types docs-check lock dist clean
+.PHONY: help run test attack fuzz soak bench lint types docs-check lock dist clean
 
 help: ## say what can be made (this)
 	@echo "make TARGET [ARGS=...]   ARGS goes to the tool behind the target: make test ARGS='-k keys'"
@@ -33,6 +33,9 @@ test: $(READY) ## run the tests, except those that take minutes
 
 attack: $(READY) ## attack what is stored, served and logged, and print what came of it
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m '' --timeout 1800 tests/security $(ARGS)
+
+fuzz: $(READY) ## look for input that is not borne as promised (ARGS='records --minutes 30')
+	@$(BIN)/python -m tests.security.fuzz $(ARGS)
 
 soak: $(READY) ## run the tests that take minutes, one after the other
 	@$(BIN)/python -m pytest -m soak --timeout 1800 $(ARGS)
