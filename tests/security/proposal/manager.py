@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 
 from tests.security.proposal.backends import RedisBackend, SQLiteBackend
+from tests.security.proposal.configuration import auto_detect_backend
 from tests.security.proposal.wrappers import AuditCacheWrapper, EncryptedCacheWrapper
 
 logger = logging.getLogger("proposal")
@@ -30,10 +31,10 @@ class SecureCacheManager:
         self, folder: Path, environment: dict[str, str] | None = None, now: Callable[[], float] = time.time
     ) -> None:
         self._folder = folder
-        self._environment = environment or {}
+        self._environment = {} if environment is None else environment
         self._now = now
         self._caches: dict[str, Any] = {}
-        self.backend_type = self._environment.get("CACHE_BACKEND", "sqlite")
+        self.backend_type = self._environment.get("CACHE_BACKEND")
         self._encryption_key = self._load_encryption_key()
         self._cipher = Fernet(self._encryption_key) if self._encryption_key else None
         self._encrypted_caches = {"auth", "api_keys", "tokens"}
@@ -57,11 +58,17 @@ class SecureCacheManager:
             cache.close()
 
     def _backend(self, name: str, ttl: float) -> Any:
-        if self.backend_type == "sqlite":
-            return SQLiteBackend(f"{self._folder}/cache_{name}.db", default_ttl=ttl, now=self._now)
-        host, port = self._environment.get("REDIS_HOST", "localhost"), int(self._environment.get("REDIS_PORT", "6379"))
-        password = self._environment.get("REDIS_PASSWORD")
-        return RedisBackend(f"openalgo:{name}:", host, port, default_ttl=ttl, password=password)
+        config: dict[str, Any] = {"default_ttl": ttl}
+        if self.backend_type in {"redis", "valkey"}:
+            config["prefix"] = f"openalgo:{name}:"
+            config["host"] = self._environment.get("REDIS_HOST", "localhost")
+            config["port"] = int(self._environment.get("REDIS_PORT", "6379"))
+            config["password"] = self._environment.get("REDIS_PASSWORD")
+        elif self.backend_type == "sqlite":
+            config["db_path"] = f"{self._folder}/cache_{name}.db"
+        if (self.backend_type or auto_detect_backend(self._environment)) == "sqlite":
+            return SQLiteBackend(**{"db_path": f"{self._folder}/cache.db", "now": self._now, **config})
+        return RedisBackend(**{"prefix": "", "host": "localhost", "port": 6379, **config})
 
     def _load_encryption_key(self) -> bytes:
         key_file = f"{self._folder}/.cache_key"
