@@ -157,14 +157,22 @@ class OnServer(_Installation):
         folder: An existing folder.
         server: The server.
         now: Where the time comes from.
+        at: The port to reach it at, if not its own.
         **settings: Further ones, by their attributes.
     """
 
     def __init__(
-        self, name: str, folder: Path, server: ServerProcess, now: Callable[[], float] | None = None, **settings: Any
+        self,
+        name: str,
+        folder: Path,
+        server: ServerProcess,
+        now: Callable[[], float] | None = None,
+        at: int | None = None,
+        **settings: Any,
     ) -> None:
         self.server = server
-        super().__init__(name, folder, now, cache_backend="redis", **server.settings(), **settings)
+        there = server.settings() | {"redis_port": at or server.port}
+        super().__init__(name, folder, now, cache_backend="redis", **there, **settings)
 
     def read(self, name: str, key: str) -> bytes | None:
         """See Subject."""
