@@ -96,6 +96,7 @@ ADDED: dict[str, object] = {
     "SESSION_EXPIRY_TIME": "03:00",
     "CACHE_NEAR_ENABLED": True,
     "CACHE_NEAR_MAX_STALENESS": 30,
+    "CACHE_MAX_VALUE_BYTES": 1_048_576,
 }
 
 

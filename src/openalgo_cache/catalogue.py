@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from openalgo_cache.codec.codec import MAX_VALUE_BYTES
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.expiry import Lifetime, describe, earliest, expires_at, until
 from openalgo_cache.keys import check_cache_name
@@ -56,7 +55,6 @@ class Policy:
         sealing: How records are protected.
         blinded: Whether the store gets keyed hashes in place of keys.
         durability: What may be lost.
-        max_value_bytes: The largest serialised value.
         raises: Whether a failing store raises; otherwise a read is a miss and a write does nothing.
         stale_for: Seconds past its expiry for which a value may stand in while its loader fails; None for none.
     """
@@ -67,7 +65,6 @@ class Policy:
     sealing: Sealing = Sealing.SIGNED
     blinded: bool = False
     durability: Durability = Durability.CACHE
-    max_value_bytes: int = MAX_VALUE_BYTES
     raises: bool = False
     stale_for: float | None = None
 

@@ -92,7 +92,9 @@ def build_stack(
     if policy.durability is Durability.LOCAL:
         backend_name = "memory"
     keyspace, seal = _keyspace_and_seal(name, policy, ground, backend_name)
-    codec = Codec(seal, compress=policy.sealing is not Sealing.ENCRYPTED, max_value_bytes=policy.max_value_bytes)
+    codec = Codec(
+        seal, compress=policy.sealing is not Sealing.ENCRYPTED, max_value_bytes=settings.cache_max_value_bytes
+    )
     backend = (create or registry.load(backend_name).create)(
         Request(
             cache=name,
@@ -136,7 +138,8 @@ def prefix_of(backend_name: str, settings: Settings) -> str:
 
 def _keyspace_and_seal(name: str, policy: Policy, ground: Ground, backend_name: str) -> tuple[Keyspace, Seal]:
     prefix, namespace = prefix_of(backend_name, ground.settings), ground.settings.cache_namespace
-    seal: Seal = Unsealed()
+    largest = ground.settings.cache_max_value_bytes
+    seal: Seal = Unsealed(largest)
     if policy.sealing is not Sealing.PLAIN:
         ring = ground.ring()
         mode, accept = MAC, frozenset({MAC})
@@ -145,7 +148,7 @@ def _keyspace_and_seal(name: str, policy: Policy, ground: Ground, backend_name: 
             # is merely signed is believed.
             on = ground.settings.cache_encryption_enabled
             mode, accept = (AEAD, frozenset({AEAD})) if on else (MAC, frozenset({AEAD, MAC}))
-        seal = RingSeal(ring, namespace or ring.id, name, mode, accept)
+        seal = RingSeal(ring, namespace or ring.id, name, mode, accept, largest)
     if not policy.blinded:
         return Keyspace(prefix, name, namespace), seal
     if policy.sealing is Sealing.PLAIN:

@@ -104,6 +104,8 @@ def _same_but_for_order(one: Any, other: Any) -> bool:
         (ValueError("x"), "builtins.ValueError"),
         (ormsgpack.Ext(1, b""), "Ext"),
         ({"a": ormsgpack.Ext(1, b"")}, "Ext"),
+        (ormsgpack.Fragment(b"\x01"), "Fragment"),
+        ([ormsgpack.Fragment(b"\xc7\x01\x01\x90")], "Fragment"),
         (type("Text", (str,), {})("x"), "Text"),
         ([type("Whole", (int,), {})(1)], "Whole"),
         (type("Pairs", (dict,), {})(a=1), "Pairs"),

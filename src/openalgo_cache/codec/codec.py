@@ -20,6 +20,7 @@ from openalgo_cache.codec import compressors
 from openalgo_cache.codec.envelope import (
     AEAD,
     LEASE,
+    MAX_VALUE_BYTES,
     MODE,
     MSGPACK,
     NO_EXTRAS,
@@ -41,9 +42,6 @@ from openalgo_cache.codec.serializers import (
     unpack,
 )
 from openalgo_cache.errors import UnreadableRecordError, ValueTooLargeError
-
-MAX_VALUE_BYTES: Final = 1 << 20
-"""The largest serialised value that a cache takes by default."""
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _IMMUTABLE: Final = _ATOMS | {datetime, date, time, timedelta, Decimal, UUID}
@@ -231,7 +229,8 @@ class Codec:
     def _check_size(self, body: bytes) -> None:
         if len(body) > self._max_value_bytes:
             raise ValueTooLargeError(
-                f"the value has {len(body):,} bytes, and this cache takes at most {self._max_value_bytes:,}"
+                f"the value has {len(body):,} bytes, and a cache takes at most {self._max_value_bytes:,} "
+                "(CACHE_MAX_VALUE_BYTES): store it in parts, or allow more"
             )
 
 

@@ -53,6 +53,11 @@ _PLAIN_HEAD: Final = struct.Struct(">3sBBBHdd")
 _SEALED_HEAD: Final = struct.Struct(">3sBBBHddI16s12s")
 _DOUBLE: Final = struct.Struct(">d")
 _TAG_ENTRY: Final = struct.Struct(">16sQ")
+TAG_BYTES: Final = 16
+MAX_VALUE_BYTES: Final = 1 << 20
+"""The largest serialised value that a cache takes by default."""
+MOST_AROUND_BODY: Final = _SEALED_HEAD.size + _DOUBLE.size + 256 + 1 + 255 * _TAG_ENTRY.size + TAG_BYTES
+"""Bytes that a record has at most besides its body."""
 MODE: Final = 4
 EXPIRES_AT: Final = 16
 PLAIN_BODY: Final = slice(_PLAIN_HEAD.size, None)

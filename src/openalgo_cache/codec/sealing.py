@@ -26,10 +26,13 @@ from openalgo_cache.codec.envelope import (
     AEAD,
     EXPIRES_AT,
     MAC,
+    MAX_VALUE_BYTES,
+    MOST_AROUND_BODY,
     MSGPACK,
     NO_EXTRAS,
     PLAIN,
     PLAIN_BODY,
+    TAG_BYTES,
     USUAL_START,
     Extras,
     Head,
@@ -43,18 +46,18 @@ _NONCE_BYTES: Final = 12
 _REMEMBERED_SUBKEYS: Final = 512
 _REMEMBERED_PLACES: Final = 8192
 _PURPOSES: Final = {AEAD: "encrypt", MAC: "sign"}
-_TAG_BYTES: Final = 16
 _HEAD: Final = struct.Struct(">8s8xd20s12s")
 """The fixed part of a sealed head: its first eight bytes, then expiry, key and writer id, nonce."""
 _unpack_head = _HEAD.unpack_from
 _pack_usual = struct.Struct(">8sdd20s12s").pack
-_TAG: Final = slice(-_TAG_BYTES, None)
-_BEFORE_TAG: Final = slice(None, -_TAG_BYTES)
+_TAG: Final = slice(-TAG_BYTES, None)
+_BEFORE_TAG: Final = slice(None, -TAG_BYTES)
 _SEALED_HEAD: Final = slice(None, _HEAD.size)
-_SIGNED_BODY: Final = slice(_HEAD.size, -_TAG_BYTES)
+_SIGNED_BODY: Final = slice(_HEAD.size, -TAG_BYTES)
 _CIPHERTEXT: Final = slice(_HEAD.size, None)
 _DOUBLE: Final = struct.Struct(">d")
 _FORGED: Final = "a record fails verification: damaged, moved, or made up"
+_TOO_LONG: Final = "a record is longer than this cache writes any (CACHE_MAX_VALUE_BYTES)"
 _USUAL_PLAIN: Final = envelope.usual_start(PLAIN, MSGPACK)
 
 
@@ -100,9 +103,16 @@ class Seal(Protocol):
 
 
 class Unsealed:
-    """Plain records, for caches whose content is worth nothing to a forger: no key, no verification."""
+    """Plain records, for caches whose content is worth nothing to a forger: no key, no verification.
 
-    __slots__ = ()
+    Args:
+        max_body_bytes: The largest body that is opened.
+    """
+
+    __slots__ = ("_longest",)
+
+    def __init__(self, max_body_bytes: int = MAX_VALUE_BYTES) -> None:
+        self._longest = max_body_bytes + MOST_AROUND_BODY
 
     def seal(  # noqa: D102, PLR0913  # see Seal
         self,
@@ -120,11 +130,13 @@ class Unsealed:
 
     def open(self, stored: str, record: bytes) -> Opened:  # noqa: D102  # see Seal
         del stored
-        if record[:USUAL_START] == _USUAL_PLAIN and len(record) > PLAIN_BODY.start:
+        if record[:USUAL_START] == _USUAL_PLAIN and PLAIN_BODY.start < len(record) <= self._longest:
             (expires_at,) = _DOUBLE.unpack_from(record, EXPIRES_AT)
             if expires_at > 0:  # and so a number
                 return record[PLAIN_BODY], expires_at, None
         head = envelope.parse_head(record)
+        if len(record) > self._longest:
+            raise UnreadableRecordError(_TOO_LONG)
         if head.mode != PLAIN:
             raise UnreadableRecordError("a sealed record in a plain cache")
         return record[head.size :], head.expires_at, head
@@ -139,12 +151,14 @@ class RingSeal:
         cache: The cache's name, likewise.
         mode: What new records get: AEAD or MAC.
         accept: The modes that are opened; by default only ``mode``.
+        max_body_bytes: The largest body that is opened: what is longer than any record of ours is not even copied.
     """
 
     __slots__ = (
         "_cache",
         "_context",
         "_left",
+        "_longest",
         "_mode",
         "_places",
         "_process",
@@ -157,8 +171,14 @@ class RingSeal:
         "_writer",
     )
 
-    def __init__(
-        self, ring: KeyRing, namespace: str, cache: str, mode: int, accept: frozenset[int] | None = None
+    def __init__(  # noqa: PLR0913  # what a record is bound to, and how
+        self,
+        ring: KeyRing,
+        namespace: str,
+        cache: str,
+        mode: int,
+        accept: frozenset[int] | None = None,
+        max_body_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
         self._ring = ring
         self._cache = cache.encode()
@@ -173,6 +193,7 @@ class RingSeal:
         self._writer = b""
         self._process = -1
         self._left = 0
+        self._longest = max_body_bytes + MOST_AROUND_BODY
 
     def seal(  # noqa: D102, PLR0913  # see Seal
         self,
@@ -215,7 +236,8 @@ class RingSeal:
             start, expires_at, sealer, nonce = _unpack_head(record)
         except (struct.error, TypeError):  # the latter, where a store has something else than bytes
             raise UnreadableRecordError("a record is cut short") from None
-        if start != self._usual or (cipher := self._usual_ciphers.get(sealer)) is None:
+        cipher = self._usual_ciphers.get(sealer)
+        if start != self._usual or cipher is None or len(record) > self._longest:
             return self._open_by_its_head(stored, record)
         place = self._places.get(stored) or self._place(stored)
         try:
@@ -236,13 +258,15 @@ class RingSeal:
 
     def _open_by_its_head(self, stored: str, record: bytes) -> Opened:
         head = envelope.parse_head(record)
+        if len(record) > self._longest:
+            raise UnreadableRecordError(_TOO_LONG)
         cipher = self._cipher_of(head)
         try:
             if head.mode == AEAD:
                 body = cipher.decrypt(head.nonce, record[head.size :], self._associated(stored, record[: head.size]))
             else:
                 cipher.decrypt(head.nonce, record[_TAG], self._associated(stored, record[_BEFORE_TAG]))
-                body = record[head.size : -_TAG_BYTES]
+                body = record[head.size : -TAG_BYTES]
         except InvalidTag:
             raise ForgedRecordError(_FORGED) from None
         return body, head.expires_at, head

@@ -214,6 +214,13 @@ class Settings:
         parsers.seconds(0.001, 86400),
         "How long a copy in this process is used at most before the store is asked again.",
     )
+    cache_max_value_bytes: int = variable(
+        1 << 20,
+        parsers.whole(
+            1 << 20, 16_000_000
+        ),  # below: what instances share of a symbol master; above: a part of an export
+        "How large a stored value may be, serialised; larger ones are refused, and larger records are not opened.",
+    )
     symbol_cache_preload: bool = variable(
         True, _FLAG, "Whether the symbol master is read ahead, in the background, when it is first used."
     )

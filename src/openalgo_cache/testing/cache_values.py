@@ -99,12 +99,12 @@ class CacheValues(Contract):
         assert "secret" not in str(refused.value)
 
     def test_a_value_that_is_too_large_is_refused(self, rig: Rig, sealing: dict[str, Any]) -> None:
-        """The bound is on the serialised value, before compression."""
-        cache = rig.cache(max_value_bytes=1_000, **sealing)
-        cache.set("key", "x" * 900)
-        with pytest.raises(ValueTooLargeError):
-            cache.set("key", "x" * 1_001)
-        assert cache.get("key") == "x" * 900
+        """The bound is on the serialised value, before compression: five bytes more than such a text has."""
+        cache, largest = rig.cache(**sealing), rig.settings.cache_max_value_bytes - 5
+        cache.set("key", "x" * largest)
+        with pytest.raises(ValueTooLargeError, match="CACHE_MAX_VALUE_BYTES"):
+            cache.set("key", "x" * (largest + 1))
+        assert cache.get("key") == "x" * largest
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ CACHE: Final = 1
 ENTRY: Final = 2
 END: Final = 3
 MOST_BYTES: Final = 1 << 24
-"""Of a frame: sixteen times the largest value that a cache takes."""
+"""Of a frame: more than the largest value that CACHE_MAX_VALUE_BYTES can allow takes, with all around it."""
 
 _PURPOSE: Final = "export"
 _HEAD: Final = struct.Struct(">8sBI16s8sdB")
