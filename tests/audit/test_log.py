@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from openalgo_cache.audit.line import FIRST, chain_key, contents, read, verifies
 from openalgo_cache.errors import AuditUnavailableError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.testing import FakeClock
+from tests.audit.logs import GET, until
 from tests.faults.forks import Child, forks
 from tests.stacks import manager
-
-GET = Event("auth", "GET", "~key", "blueprints.auth", hit=True)
 
 
 def lines_of(house: CacheManager) -> list[dict[str, object]]:
@@ -38,14 +36,6 @@ def lines_of(house: CacheManager) -> list[dict[str, object]]:
             ends[line.head.writer] = (line.head.sequence, line.head.mac)
             found.append(contents(line))
     return found
-
-
-def until(what: Callable[[], bool]) -> None:
-    """Wait until something is so, for ten seconds at most."""
-    deadline = time.monotonic() + 10
-    while not what():
-        assert time.monotonic() < deadline, "it never was"
-        time.sleep(0.005)
 
 
 def test_nothing_is_made_before_the_first_event(tmp_path: Path) -> None:
@@ -151,8 +141,12 @@ def test_a_day_has_a_file(tmp_path: Path) -> None:
         house.audit().flush()
     days = house.audit().days.files()
     assert list(days) == ["2026-01-01", "2026-01-02", "2026-01-03"]
-    assert len(days["2026-01-02"].read_bytes().splitlines()) == 2
-    assert len(lines_of(house)) == 6
+    assert [line["operation"] for line in lines_of(house)] == [
+        *("START", "GET"),
+        *("DAY", "GET", "GET"),
+        *("DAY", "GET", "STOP"),
+    ]
+    assert len(days["2026-01-02"].read_bytes().splitlines()) == 3
 
 
 @pytest.mark.parametrize(

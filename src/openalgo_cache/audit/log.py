@@ -12,13 +12,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from functools import partial
 from typing import Final
 
 from openalgo_cache.audit.days import Days
 from openalgo_cache.audit.event import Event
-from openalgo_cache.audit.heads import HeadStore, anchor
+from openalgo_cache.audit.heads import HeadStore
+from openalgo_cache.audit.upkeep import Upkeep, words
 from openalgo_cache.audit.writer import Stamped, Writer
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.keyring import KeyRing
@@ -35,8 +36,8 @@ _LONGEST_WAIT: Final = 2.0
 _LOOK_AGAIN: Final = 0.005
 _IDLE: Final = 10.0
 """Seconds without an event after which the thread ends."""
-_ANCHORING: Final = 5.0
-"""Seconds between two times that heads are anchored."""
+_LOOK_AT_WORK: Final = 1.0
+"""Seconds between two looks whether there is upkeep to do."""
 
 
 class AuditLog:
@@ -51,7 +52,6 @@ class AuditLog:
     Attributes:
         days: Its files.
         problem: Why nothing can be written at present; None if all is well.
-        anchoring_problem: Why heads cannot be anchored at present; likewise.
     """
 
     def __init__(
@@ -59,9 +59,10 @@ class AuditLog:
     ) -> None:
         self.days = Days(settings.audit_log_path, settings.cache_namespace)
         instance = settings.instance_id or settings.instance_name
-        self._new_writer = partial(Writer, self.days, ring, settings.cache_namespace, instance, clock)
+        namespace, kept_days = settings.cache_namespace, settings.cache_audit_retention_days
+        self._new_writer = partial(Writer, self.days, ring, namespace, instance, clock, kept_days)
+        self._new_upkeep = partial(Upkeep, self.days, ring, namespace, open_heads, kept_days)
         self._now = clock
-        self._open_heads = open_heads
         self._size = settings.cache_audit_queue_size
         self._waits = settings.cache_audit_on_full == "block"
         self._guard = make_lock()
@@ -117,7 +118,7 @@ class AuditLog:
                 "the audit log %s is closed, and %d events are not written: %s",
                 self.days.path,
                 len(self._queue),
-                _words(error),
+                words(error),
             )
         self._anchor_at_the_end()
         if self._queue:  # somebody has gone on meanwhile
@@ -143,7 +144,6 @@ class AuditLog:
             self._ends = False
             self._news: list[str] = []
             self.problem: str | None = None
-            self.anchoring_problem: str | None = None
             self._forks = Forks.count
 
     def _wait_for_room(self) -> None:
@@ -167,7 +167,7 @@ class AuditLog:
         try:
             self._writer.drain(self._queue)
         except Exception as error:  # noqa: BLE001  # whatever it is, callers are told, and the thread goes on
-            problem = _words(error)
+            problem = words(error)
             if self.problem is None:
                 self._news.append(f"the audit log {self.days.path} cannot be written, and events wait: {problem}")
             self.problem = problem
@@ -201,24 +201,16 @@ class AuditLog:
             self._sleeps = False
 
     def _run(self, writer: Writer) -> None:
-        anchored_at = -_ANCHORING
-        with ExitStack() as stack:
-            heads: HeadStore | None = None
+        with closing(self._new_upkeep(writer, self._news.append)) as upkeep:
             while True:
                 ends, wrote = self._ends, bool(self._queue)  # before it is looked what there is to anchor
                 failed = self._write() is not None
-                if writer.unanchored and (ends or time.monotonic() >= anchored_at + _ANCHORING):
-                    anchored_at = time.monotonic()
-                    try:
-                        heads = heads or stack.enter_context(closing(self._open_heads()))
-                        self._anchor(writer, heads)
-                    except Exception as error:  # noqa: BLE001  # whatever the store does, the log goes on
-                        self._miss_anchoring(error)
+                upkeep.run(at_once=ends)
                 if ends:
                     break
                 if wrote or failed:
                     sleep(_PAUSE)
-                elif not self._doze(_ANCHORING if writer.unanchored else _IDLE, stays=bool(writer.unanchored)):
+                elif not self._doze(_LOOK_AT_WORK if upkeep.has_work else _IDLE, stays=upkeep.has_work):
                     return
         with self._guard:
             self._runs = self._ends = False
@@ -239,22 +231,6 @@ class AuditLog:
             self._runs = False
             return False
 
-    def _anchor(self, writer: Writer, heads: HeadStore) -> None:
-        anchors = dict(writer.unanchored)
-        anchor(heads, anchors)
-        for name, one in anchors.items():
-            if writer.unanchored.get(name) == one:
-                del writer.unanchored[name]
-        if self.anchoring_problem is not None:
-            self._news.append("the heads of the audit log are anchored again")
-        self.anchoring_problem = None
-
-    def _miss_anchoring(self, error: Exception) -> None:
-        problem = _words(error)
-        if self.anchoring_problem is None:
-            self._news.append(f"the heads of the audit log cannot be anchored at present: {problem}")
-        self.anchoring_problem = problem
-
     def _anchor_at_the_end(self) -> None:
         """Have the thread anchor what is left and end, and wait for that, but not for ever."""
         if not self._writer.unanchored and not self._runs:
@@ -264,12 +240,6 @@ class AuditLog:
         deadline = time.monotonic() + _LONGEST_WAIT
         while self._runs and time.monotonic() < deadline:
             sleep(_LOOK_AGAIN)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error) if isinstance(error, CacheError) else type(error).__name__
 
 
 _open: Final[set[AuditLog]] = set()

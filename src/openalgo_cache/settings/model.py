@@ -184,10 +184,7 @@ class Settings:
         "of the SQLite files.",
     )
     cache_audit_retention_days: int | None = variable(
-        90,
-        parsers.days_or_zero("for ever"),
-        "How many days the audit log is kept.",
-        not_yet="nothing is deleted",
+        90, parsers.days_or_zero("for ever"), "How many days the audit log is kept."
     )
     cache_audit_queue_size: int = variable(
         10_000, parsers.whole(100, 1_000_000), "The most events that wait to be written to the audit log."
