@@ -115,6 +115,18 @@ def _tagged(house: CacheManager, _: ExitStack) -> Planted:
     return _entry(house.get_cache("user_strategies"), tags=("user:7", "desk"))
 
 
+def _epoch(house: CacheManager, _: ExitStack) -> Planted:
+    cache = house.get_cache("broker")
+    for key, epoch in (("key", 7), ("other", 8)):
+        cache.set(key, VALUE, 1000, epoch=epoch)
+    stored = cache._opened().keyspace.stored
+
+    def believed() -> bool:
+        return any(cache.get("key", MISSING, epoch=epoch) is not MISSING for epoch in (7, None, 6, 8))
+
+    return Planted(cache.backend, stored("key"), believed, (stored("other"),))
+
+
 def _tag(house: CacheManager, _: ExitStack) -> Planted:
     cache = house.get_cache("quotes")
     planted = _entry(cache, tags=("desk",))
@@ -191,6 +203,7 @@ KINDS: Final[dict[str, Kind]] = {
     "never expires": _never_expires,
     "stale_until": _stale_until,
     "tagged": _tagged,
+    "epoch": _epoch,
     "tag": _tag,
     "lease": _lease,
     "lock": _lock,
