@@ -42,7 +42,7 @@ def renew_credentials(host: Host, show: Show) -> None:
         user = session.scalars(select(User).order_by(User.id).limit(1)).one()
         password, api_key = _credentials()
         host.users.set_password(user, password)
-        ended = host.api_keys.remove_all(session, user.id)
+        ended = host.api_keys.remove(session, user.id)
         host.api_keys.add(session, user.id, api_key, host.clock())
         session.flush()
         show(_lines(user.name, password, api_key))

@@ -6,74 +6,123 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Double, ForeignKey, delete, select
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import BigInteger, Double, ForeignKey, String, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from openalgo_host.caller import Caller
 from openalgo_host.database import Base, Database
+from openalgo_host.leases import Lease
+from openalgo_host.passwords import make_hasher
+from openalgo_host.vault import Vault
 
 if TYPE_CHECKING:
     from openalgo_cache import Cache, CacheManager
 
 _PURPOSE: Final = "openalgo-host api keys"
+_PLACE: Final = "api_keys.sealed/"
+
+_Found = tuple[int, str | None, int | None]
+"""A right key: the user's number, and the lease that it is bound to."""
 
 
 class ApiKey(Base):
-    """A row of the table of API keys; the key itself is nowhere, only a keyed hash of it."""
+    """A row of the table of API keys.
+
+    ``digest`` is a keyed hash, by which a key is found; ``hash`` a slow one of that, by which it is believed;
+    ``sealed`` the key itself, encrypted, for its owner to see. The key of a strategy's run is bound to the run's lease.
+    """
 
     __tablename__ = "api_keys"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     digest: Mapped[str] = mapped_column(unique=True)
+    hash: Mapped[str] = mapped_column(String(200))
+    sealed: Mapped[bytes]
     created_at: Mapped[float] = mapped_column(Double)
+    lease_name: Mapped[str | None] = mapped_column(String(200))
+    lease_fence: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class RevokedKeyError(Exception):
-    """A key was revoked while it was being looked up."""
+    """A key was revoked while it was being looked up, or its row was tampered with."""
 
 
 class ApiKeys:
     """Checks API keys in three steps: the keys known to be wrong, those known to be right, the database.
 
-    A key is 256 random bits, which nobody can guess, so a fast hash is enough: HMAC-SHA256 with a secret (the pepper)
-    that is derived from the cache's key ring and lies in no database. The caches are asked for that hash, too.
+    The first two know an HMAC-SHA256 of a key, with a secret (the pepper) that is derived from the cache's key ring and
+    lies in no database. The last step is Argon2id over the same, so it is taken once for all instances.
 
     Args:
         database: Where the keys are.
         manager: Where the two caches and the pepper come from.
+        vault: Encrypts the keys.
     """
 
-    def __init__(self, database: Database, manager: CacheManager) -> None:
+    def __init__(self, database: Database, manager: CacheManager, vault: Vault) -> None:
         self._database = database
+        self._vault = vault
+        self._hasher = make_hasher()
         self._pepper = manager.ring().subkey(_PURPOSE, b"")
         self._right: Cache = manager.get_cache("api_keys_verified")
         self._wrong: Cache = manager.get_cache("api_keys_invalid")
 
-    def owner(self, key: str) -> int | None:
-        """Return the number of the user to whom a key belongs; None if it is nobody's."""
+    def caller(self, key: str) -> Caller | None:
+        """Return whose key this is; None if it is nobody's."""
         digest = self._digest(key)
         if digest in self._wrong:
             return None
-        owner: int | None = self._right.get(digest)
-        if owner is not None:
-            return owner
-        if self._look_up(digest) is None:
+        found: _Found | None = self._right.get(digest)
+        if found is not None:
+            return _caller(found)
+        if not self._is_there(digest):
             self._wrong.set(digest, value=True)
             return None
-        # Asked again inside, so that a key which is revoked just now is not remembered as a right one.
+        # Looked up inside, so that a key which is revoked just now is not remembered as a right one.
         try:
-            return self._right.get_or_set(digest, lambda: self._look_up_again(digest))
+            return _caller(self._right.get_or_set(digest, lambda: self._verify(digest)))
         except RevokedKeyError:
             return None
 
-    def add(self, session: Session, user_id: int, key: str, now: float) -> None:
-        """Add a key for a user."""
-        session.add(ApiKey(user_id=user_id, digest=self._digest(key), created_at=now))
+    def add(self, session: Session, user_id: int, key: str, now: float, lease: Lease | None = None) -> None:
+        """Add a key for a user.
 
-    def remove_all(self, session: Session, user_id: int) -> list[str]:
-        """Remove a user's keys from the database; pass what is returned to :meth:`forget` after the commit."""
-        digests = list(session.scalars(select(ApiKey.digest).where(ApiKey.user_id == user_id)))
-        session.execute(delete(ApiKey).where(ApiKey.user_id == user_id))
+        Args:
+            session: Of ``Database.writing()``.
+            user_id: The user's number.
+            key: The key.
+            now: Seconds since the epoch.
+            lease: What it is bound to, for a strategy's run.
+        """
+        digest = self._digest(key)
+        sealed = self._vault.seal(_PLACE + digest, key)
+        row = ApiKey(user_id=user_id, digest=digest, hash=self._hasher.hash(digest), sealed=sealed, created_at=now)
+        if lease is not None:
+            row.lease_name, row.lease_fence = lease
+        session.add(row)
+
+    def shown(self, user_id: int) -> str | None:
+        """Return a user's own key, for the user's eyes alone; None if there is none.
+
+        Raises:
+            VaultError: It was sealed with another key ring.
+        """
+        with self._database.reading() as session:
+            wanted = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.lease_name.is_(None))
+            row = session.scalar(wanted.order_by(ApiKey.id.desc()).limit(1))
+            return None if row is None else self._vault.open(_PLACE + row.digest, row.sealed)
+
+    def remove(self, session: Session, user_id: int, lease_name: str | None = None) -> list[str]:
+        """Remove a user's own keys from the database, or those of a lease.
+
+        Returns:
+            What to pass to :meth:`forget` after the commit.
+        """
+        its = (ApiKey.user_id == user_id, ApiKey.lease_name == lease_name)
+        digests = list(session.scalars(select(ApiKey.digest).where(*its)))
+        session.execute(delete(ApiKey).where(*its))
         return digests
 
     def forget(self, digests: list[str]) -> None:
@@ -84,14 +133,26 @@ class ApiKeys:
         """
         self._right.delete_many(digests)
 
-    def _look_up(self, digest: str) -> int | None:
+    def _is_there(self, digest: str) -> bool:
         with self._database.reading() as session:
-            return session.scalar(select(ApiKey.user_id).where(ApiKey.digest == digest))
+            return session.scalar(select(ApiKey.id).where(ApiKey.digest == digest)) is not None
 
-    def _look_up_again(self, digest: str) -> int:
-        if (owner := self._look_up(digest)) is None:
+    def _verify(self, digest: str) -> _Found:
+        with self._database.reading() as session:
+            row = session.scalar(select(ApiKey).where(ApiKey.digest == digest))
+        if row is None:
             raise RevokedKeyError
-        return owner
+        if row.hash:  # one from before there were hashes was found by its digest, which has as many bits
+            try:
+                self._hasher.verify(row.hash, digest)
+            except (VerificationError, InvalidHashError):
+                raise RevokedKeyError from None
+        return row.user_id, row.lease_name, row.lease_fence
 
     def _digest(self, key: str) -> str:
         return hmac.new(self._pepper, key.encode(), hashlib.sha256).hexdigest()
+
+
+def _caller(found: _Found) -> Caller:
+    user_id, name, fence = found
+    return Caller(user_id, None if name is None or fence is None else Lease(name, fence))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask
 
 from openalgo_host import failures, headers, health
-from openalgo_host.api import endpoints
+from openalgo_host.api import blueprint as api
 from openalgo_host.pages import login, symbols
 
 if TYPE_CHECKING:
@@ -33,5 +33,5 @@ def create_app(host: Host) -> Flask:
     app.register_blueprint(health.make_blueprint(host))
     app.register_blueprint(login.make_blueprint(host))
     app.register_blueprint(symbols.make_blueprint(host))
-    app.register_blueprint(endpoints.make_blueprint(host), url_prefix="/api/v1")
+    app.register_blueprint(api.make_blueprint(host), url_prefix="/api/v1")
     return app

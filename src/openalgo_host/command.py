@@ -59,7 +59,7 @@ def _serve(settings: Settings, options: Options) -> None:
     reserved = reserve(options.host, options.port)  # first: nobody waits for an import to learn that the port is taken
     with reserved:
         _log.info("openalgo-host %s, data in %s", version("openalgo-cache"), settings.cache_folder)
-        host = Host.open(settings, time.time, options.database_url)
+        host = Host.open(settings, time.time, options.database_url, options.rates)
         try:
             host.manager.choice()  # logs which backend keeps the caches
             host.sessions.cache.size()  # opens the store, so that what is wrong with it shows now

@@ -47,8 +47,9 @@ class Database:
         if not self.is_server:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
-        self._reading = sessionmaker(self._engine)
-        self._writing = sessionmaker(self._engine.execution_options(writes=True))
+        # What was read stays readable after its transaction.
+        self._reading = sessionmaker(self._engine, expire_on_commit=False)
+        self._writing = sessionmaker(self._engine.execution_options(writes=True), expire_on_commit=False)
 
     def create(self) -> None:
         """Create what is missing of the database's tables; harmless if all is there, and if many start at once.

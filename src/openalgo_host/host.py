@@ -11,7 +11,12 @@ from openalgo_cache.integrations.sessions import CacheSessions
 from openalgo_host.api_keys import ApiKeys
 from openalgo_host.database import Database, url_of
 from openalgo_host.leases import Leases
+from openalgo_host.limits import USUAL, Limits, Rates
+from openalgo_host.market.paper import PaperMarket
+from openalgo_host.modes import Modes
+from openalgo_host.sandbox.book import OrderBook
 from openalgo_host.users import Users
+from openalgo_host.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +38,10 @@ class Host:
         sessions: Who is logged in.
         login_attempts: How often each address tried to log in.
         symbols: The symbol master.
+        market: What is paid for what.
+        orders: Orders, trades, positions and funds.
+        modes: Whether it analyses or trades live.
+        limits: How often the API may be called.
         clock: Seconds since the epoch.
         started_at: When the host was put together.
     """
@@ -46,17 +55,22 @@ class Host:
     sessions: CacheSessions
     login_attempts: Cache
     symbols: SymbolMaster
+    market: PaperMarket
+    orders: OrderBook
+    modes: Modes
+    limits: Limits
     clock: Callable[[], float]
     started_at: float
 
     @classmethod
-    def open(cls, settings: Settings, clock: Callable[[], float], database_url: str = "") -> Host:
+    def open(cls, settings: Settings, clock: Callable[[], float], database_url: str = "", rates: Rates = USUAL) -> Host:
         """Put a host together; makes its folder, key ring and tables where they are missing.
 
         Args:
             settings: The cache's settings.
             clock: Where the time comes from.
             database_url: DATABASE_URL; empty for a SQLite file beside the caches.
+            rates: How often the API may be called.
 
         Raises:
             StartError: The database cannot be used.
@@ -67,16 +81,22 @@ class Host:
         manager.ring()
         database = Database(url_of(database_url, settings.cache_folder), None if clock is time.time else clock)
         database.create()
+        symbols = manager.symbols()
+        market = PaperMarket(symbols, clock)
         return cls(
             settings=settings,
             manager=manager,
             database=database,
             users=Users(database),
-            api_keys=ApiKeys(database, manager),
+            api_keys=ApiKeys(database, manager, Vault(manager)),
             leases=Leases(database, settings.instance_id or settings.instance_name),
             sessions=CacheSessions(manager=manager, clock=clock),
             login_attempts=manager.get_cache("login_attempts", ttl=300, maxsize=10_000, encrypted=True, blinded=True),
-            symbols=manager.symbols(),
+            symbols=symbols,
+            market=market,
+            orders=OrderBook(database, symbols, market),
+            modes=Modes(database, manager),
+            limits=rates.limits(manager, clock),
             clock=clock,
             started_at=clock(),
         )

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from openalgo_host.errors import StartError
+from openalgo_host.limits import USUAL, Rate, Rates
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 5000
-_NAMES: Final = ("HOST", "PORT", "OPENALGO_HOST_MASTER", "DATABASE_URL")
+_RATES: Final = ("API_RATE_LIMIT", "ORDER_RATE_LIMIT", "SMART_ORDER_RATE_LIMIT")
+_NAMES: Final = ("HOST", "PORT", "OPENALGO_HOST_MASTER", "DATABASE_URL", *_RATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class Options:
         host: HOST, the address to serve on.
         port: PORT, the port to serve on; 0 for any that is free.
         master: OPENALGO_HOST_MASTER, a master contract (CSV) to import at the first start in place of a generated one.
+        rates: API_RATE_LIMIT, ORDER_RATE_LIMIT, SMART_ORDER_RATE_LIMIT, such as ``50 per second``.
         database_url: DATABASE_URL, where the application's own database is; empty for a SQLite file beside the caches.
     """
 
     host: str = _HOST
     port: int = _PORT
     master: Path | None = None
+    rates: Rates = USUAL
     database_url: str = field(default="", repr=False)
 
     @classmethod
@@ -44,4 +48,7 @@ class Options:
         master = Path(given["OPENALGO_HOST_MASTER"]).expanduser() if given["OPENALGO_HOST_MASTER"] else None
         if master is not None and not master.is_file():
             raise StartError(f"OPENALGO_HOST_MASTER names {master}, and there is no such file: correct the path.")
-        return cls(given["HOST"] or _HOST, int(port), master, given["DATABASE_URL"])
+        rates = Rates(
+            *(Rate.parse(name, given[name]) if given[name] else rate for name, rate in zip(_RATES, USUAL, strict=True))
+        )
+        return cls(given["HOST"] or _HOST, int(port), master, rates, given["DATABASE_URL"])

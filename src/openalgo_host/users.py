@@ -6,12 +6,12 @@ import hashlib
 import secrets
 from typing import Final, NamedTuple
 
-from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from sqlalchemy import Double, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from openalgo_host.database import Base, Database
+from openalgo_host.passwords import make_hasher
 
 LONGEST_NAME: Final = 64
 
@@ -50,7 +50,7 @@ class Users:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._hasher = PasswordHasher()
+        self._hasher = make_hasher()
         self._decoy: str | None = None
 
     def is_empty(self, session: Session) -> bool:

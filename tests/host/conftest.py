@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from openalgo_cache import Settings
 from openalgo_cache.symbols import COLUMNS
-from openalgo_host import users
+from openalgo_host import passwords
 from openalgo_host.administrator import ensure_administrator
 from openalgo_host.application import create_app
 from openalgo_host.host import Host
@@ -83,7 +83,9 @@ def contract(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash passwords as ever, only faster: how long Argon2 takes is no concern of these tests."""
-    monkeypatch.setattr(users, "PasswordHasher", partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1))
+    monkeypatch.setattr(
+        passwords, "PasswordHasher", partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+    )
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_ping(client: FlaskClient, key: str) -> None:
     """Says that the key is right."""
     answer = client.post("/api/v1/ping", json={"apikey": key})
     assert answer.status_code == 200
-    assert answer.json == {"status": "success", "data": {"message": "pong", "broker": "none"}}
+    assert answer.json == {"status": "success", "data": {"message": "pong", "broker": "sandbox"}}
 
 
 def test_symbol(client: FlaskClient, key: str) -> None:
@@ -85,26 +85,27 @@ def test_a_wrong_key_is_403(client: FlaskClient, key: str, path: str) -> None:
 @pytest.mark.parametrize(
     "body, wrong",
     [
-        ({}, {"apikey": ["is required"], "symbol": ["is required"], "exchange": ["is required"]}),
-        ({"apikey": "k", "symbol": " ", "exchange": None}, {"symbol": ["is required"], "exchange": ["is required"]}),
+        ({}, dict.fromkeys(("apikey", "symbol", "exchange"), "Missing data for required field.")),
+        (
+            {"apikey": "k", "symbol": " ", "exchange": None},
+            {"symbol": "Field may not be empty.", "exchange": "Field may not be null."},
+        ),
         (
             {"apikey": "k", "symbol": 7, "exchange": ["NSE"]},
-            {"symbol": ["must be a text"], "exchange": ["must be a text"]},
+            dict.fromkeys(("symbol", "exchange"), "Not a valid string."),
         ),
-        ({"apikey": {"$ne": ""}, "symbol": "A", "exchange": "B"}, {"apikey": ["must be a text"]}),
-        ({"apikey": "k", "symbol": "A" * 201, "exchange": "B"}, {"symbol": ["has more than 200 characters"]}),
-        ({"apikey": "k", "symbol": "A\x00", "exchange": "B"}, {"symbol": ["has characters that cannot be printed"]}),
-        ({"apikey": "k", "symbol": "\ud800", "exchange": "B"}, {"symbol": ["has characters that cannot be printed"]}),
-        ({"apikey": "k", "symbol": "A", "exchange": "B", "sybmol": "C"}, {"sybmol": ["is not a field of this call"]}),
+        ({"apikey": {"$ne": ""}, "symbol": "A", "exchange": "B"}, {"apikey": "Not a valid string."}),
+        ({"apikey": "k", "symbol": "A" * 201, "exchange": "B"}, {"symbol": "Longer than maximum length 200."}),
+        ({"apikey": "k", "symbol": "A\x00", "exchange": "B"}, {"symbol": "Has characters that cannot be printed."}),
+        ({"apikey": "k", "symbol": "\ud800", "exchange": "B"}, {"symbol": "Has characters that cannot be printed."}),
+        ({"apikey": "k", "symbol": "A", "exchange": "B", "sybmol": "C"}, {"sybmol": "Unknown field."}),
     ],
 )
-def test_wrong_fields_are_named(
-    client: FlaskClient, key: str, body: dict[str, Any], wrong: dict[str, list[str]]
-) -> None:
+def test_wrong_fields_are_named(client: FlaskClient, key: str, body: dict[str, Any], wrong: dict[str, str]) -> None:
     """All of them at once, with 400."""
     answer = client.post("/api/v1/symbol", data=json.dumps(body), headers=JSON)
     assert answer.status_code == 400
-    assert answer.json == {"status": "error", "message": wrong}
+    assert answer.json == {"status": "error", "message": {name: [what] for name, what in wrong.items()}}
 
 
 @pytest.mark.parametrize(
@@ -161,25 +162,31 @@ def test_the_database_is_asked_once_for_each_key(
 ) -> None:
     """Right keys are remembered in the shared cache, wrong ones in this process."""
     asked: list[str] = []
-    look_up = ApiKeys._look_up
+    hashed: list[str] = []
+    is_there, verify = ApiKeys._is_there, ApiKeys._verify
 
-    def counting(self: ApiKeys, digest: str) -> int | None:
+    def counting(self: ApiKeys, digest: str) -> bool:
         asked.append(digest)
-        return look_up(self, digest)
+        return is_there(self, digest)
 
-    monkeypatch.setattr(ApiKeys, "_look_up", counting)
+    def hashing(self: ApiKeys, digest: str) -> Any:
+        hashed.append(digest)
+        return verify(self, digest)
+
+    monkeypatch.setattr(ApiKeys, "_is_there", counting)
+    monkeypatch.setattr(ApiKeys, "_verify", hashing)
     for _ in range(3):
-        assert host.api_keys.owner(key) == 1
-    assert len(asked) == 2, "a right key is looked up again under the lease that a revocation cancels"
+        assert host.api_keys.caller(key) == (1, None)
+    assert (len(asked), len(hashed)) == (1, 1)
     for _ in range(3):
-        assert host.api_keys.owner("wrong") is None
-    assert len(asked) == 3
+        assert host.api_keys.caller("wrong") is None
+    assert (len(asked), len(hashed)) == (2, 1)
 
 
 def test_no_cache_holds_a_key(host: Host, key: str) -> None:
     """What the caches are asked is a keyed hash, also the one that stays in this process."""
-    host.api_keys.owner(key)
-    host.api_keys.owner("wrong-key-4711")
+    host.api_keys.caller(key)
+    host.api_keys.caller("wrong-key-4711")
     invalid: Cache = host.manager.get_cache("api_keys_invalid")
     assert all("wrong-key-4711" not in str(kept) for kept in invalid)
     host.manager.close()
@@ -193,19 +200,16 @@ def test_a_key_that_is_revoked_meanwhile_is_not_remembered(
     host: Host, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The revocation comes between the look-up and the moment when the key would be remembered."""
-    look_up = ApiKeys._look_up
-    calls: list[str] = []
+    verify = ApiKeys._verify
 
-    def revoking(self: ApiKeys, digest: str) -> int | None:
-        found = look_up(self, digest)
-        calls.append(digest)
-        if len(calls) == 2:
-            with host.database.writing() as session:
-                ended = self.remove_all(session, 1)
-            self.forget(ended)
+    def revoking(self: ApiKeys, digest: str) -> Any:
+        found = verify(self, digest)
+        with host.database.writing() as session:
+            ended = self.remove(session, 1)
+        self.forget(ended)
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(ApiKeys, "_look_up", revoking)
-        host.api_keys.owner(key)
-    assert host.api_keys.owner(key) is None
+        patched.setattr(ApiKeys, "_verify", revoking)
+        host.api_keys.caller(key)
+    assert host.api_keys.caller(key) is None

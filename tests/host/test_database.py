@@ -84,7 +84,7 @@ def test_a_host_on_postgresql(settings: Settings, hands: Hands, postgres: Postgr
     second = Host.open(settings, hands, address)
     assert not ensure_administrator(second, shown.append)
     key = shown[0].rpartition(" ")[2]
-    assert second.api_keys.owner(key) == first.api_keys.owner(key) == 1
+    assert second.api_keys.caller(key) == first.api_keys.caller(key) == (1, None)
     assert create_app(second).test_client().get("/readyz").status_code == 200
     first.close()
     second.close()

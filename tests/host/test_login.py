@@ -126,14 +126,14 @@ def test_new_credentials_end_the_old_ones(
     user: FlaskClient, log_in: LogIn, host: Host, credentials: Credentials
 ) -> None:
     """Sessions, password and API key of before are worth nothing any more."""
-    assert host.api_keys.owner(credentials.api_key) is not None
+    assert host.api_keys.caller(credentials.api_key) is not None
     shown: list[str] = []
     renew_credentials(host, shown.append)
     found = re.fullmatch(r"User: admin\nPassword: (\S+)\nAPI key: (\S+)", shown[0])
     assert found is not None
     assert user.get("/symbols").status_code == 302
-    assert host.api_keys.owner(credentials.api_key) is None
-    assert host.api_keys.owner(found[2]) is not None
+    assert host.api_keys.caller(credentials.api_key) is None
+    assert host.api_keys.caller(found[2]) is not None
     assert log_in().status_code == 403
     assert log_in(password=found[1]).status_code == 303
 

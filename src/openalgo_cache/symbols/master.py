@@ -186,6 +186,14 @@ class SymbolMaster:
         filters = Filters(exchange, underlying, expiry, only_contracts=True)
         return self._ask(lambda lookups: derivatives.option_chain(lookups.version, filters), [])
 
+    def listed(self, exchange: str | None = None) -> list[Instrument]:
+        """Return every instrument, of one exchange or of all, in no particular order."""
+
+        def collect(lookups: Lookups) -> list[Instrument]:
+            return [one for one in lookups.version.in_order() if exchange is None or one.exchange == exchange]
+
+        return self._ask(collect, [])
+
     # -- the whole -----------------------------------------------------------------------------------------------------
 
     def import_master(

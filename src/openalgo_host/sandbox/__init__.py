@@ -1,0 +1,1 @@
+"""The sandbox: orders that trade against the paper market, and what comes of them."""

@@ -1,0 +1,281 @@
+"""The order book: place, modify, cancel, and what a user has of orders, trades, positions and funds.
+
+Everything that changes an account happens in one transaction that has locked it first, so orders of one account come
+one after the other, on whatever instance. A caller that acts under a lease (a strategy's own key) is checked in that
+same transaction: whoever was taken over places nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import select
+
+from openalgo_host.caller import Caller
+from openalgo_host.leases import check
+from openalgo_host.sandbox.matching import execution_price, fill
+from openalgo_host.sandbox.money import to_units
+from openalgo_host.sandbox.tables import PENDING, OrderRow, PositionRow, Status, TradeRow
+from openalgo_host.sandbox.ticket import DERIVATIVES, RefusedOrderError, Ticket
+from openalgo_host.users import User
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from openalgo_cache.symbols import SymbolMaster
+    from openalgo_host.database import Database
+    from openalgo_host.market.paper import PaperMarket
+
+CAPITAL: Final = to_units(10_000_000)
+"""What every account begins with: a crore of rupees."""
+_MARGINS: Final = {"CNC": 100, "NRML": 20, "MIS": 20}
+"""Percent of a position's cost that it binds; what is bought in options is paid in full."""
+
+
+class Funds(NamedTuple):
+    """An account's money, in units.
+
+    Attributes:
+        available: What new orders can bind.
+        utilised: What positions bind.
+        realised: Profit and loss of what was closed.
+        unrealised: Profit and loss of what is open, at the market's price.
+    """
+
+    available: int
+    utilised: int
+    realised: int
+    unrealised: int
+
+
+class OrderBook:
+    """The accounts in the database, and the market that fills their orders.
+
+    Args:
+        database: Where they are.
+        symbols: What is traded.
+        market: At what price.
+    """
+
+    def __init__(self, database: Database, symbols: SymbolMaster, market: PaperMarket) -> None:
+        self._database = database
+        self._symbols = symbols
+        self._market = market
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def place(self, caller: Caller, ticket: Ticket, idempotency_key: str | None = None) -> OrderRow:
+        """Place an order; one that the account cannot pay is kept as rejected.
+
+        Args:
+            caller: Who wants it.
+            ticket: What is wanted.
+            idempotency_key: The caller's own name for this order: sent again, it returns the order that is there.
+
+        Raises:
+            RefusedOrderError: It cannot be ordered, or the name belongs to another order.
+            FencedOffError: Another instance runs the strategy now.
+        """
+        ticket.check(self._symbols.by_symbol(ticket.symbol, ticket.exchange))
+        with self._database.writing() as session:
+            self._lock(session, caller)
+            if idempotency_key is not None and (there := _named(session, caller, idempotency_key)) is not None:
+                if there.digest != ticket.digest():
+                    raise RefusedOrderError("This idempotency key belongs to another order")
+                return there
+            now = self._database.now(session)
+            order = OrderRow(
+                user_id=caller.user_id,
+                strategy=ticket.strategy,
+                symbol=ticket.symbol,
+                exchange=ticket.exchange,
+                action=ticket.action,
+                product=ticket.product,
+                pricetype=ticket.pricetype,
+                quantity=ticket.quantity,
+                price=to_units(ticket.price),
+                trigger_price=to_units(ticket.trigger_price),
+                status=Status.TRIGGER_PENDING if ticket.pricetype.startswith("SL") else Status.OPEN,
+                placed_at=now,
+                updated_at=now,
+                idempotency_key=idempotency_key,
+                digest=ticket.digest(),
+            )
+            session.add(order)
+            session.flush()
+            self._try(session, order, now)
+            return order
+
+    def modify(self, caller: Caller, order_id: int, ticket: Ticket) -> OrderRow:
+        """Change quantity and prices of a pending order.
+
+        Raises:
+            RefusedOrderError: There is no such order, it is not pending, or it cannot become that.
+            FencedOffError: Another instance runs the strategy now.
+        """
+        ticket.check(self._symbols.by_symbol(ticket.symbol, ticket.exchange))
+        with self._database.writing() as session:
+            self._lock(session, caller)
+            order = _pending(session, caller, order_id)
+            if (order.symbol, order.exchange, order.action) != (ticket.symbol, ticket.exchange, ticket.action):
+                raise RefusedOrderError("Symbol, exchange and action of an order cannot be modified")
+            order.product, order.pricetype, order.quantity = ticket.product, ticket.pricetype, ticket.quantity
+            order.price, order.trigger_price = to_units(ticket.price), to_units(ticket.trigger_price)
+            order.status = Status.TRIGGER_PENDING if ticket.pricetype.startswith("SL") else Status.OPEN
+            order.updated_at = now = self._database.now(session)
+            self._try(session, order, now)
+            return order
+
+    def cancel(self, caller: Caller, order_id: int) -> OrderRow:
+        """Cancel a pending order.
+
+        Raises:
+            RefusedOrderError: There is no such order, or it is not pending.
+            FencedOffError: Another instance runs the strategy now.
+        """
+        with self._database.writing() as session:
+            self._lock(session, caller)
+            order = _pending(session, caller, order_id)
+            order.status, order.updated_at = Status.CANCELLED, self._database.now(session)
+            return order
+
+    def cancel_all(self, caller: Caller, strategy: str | None = None) -> list[OrderRow]:
+        """Cancel every pending order, of one strategy or of all; return them."""
+        with self._database.writing() as session:
+            self._lock(session, caller)
+            wanted = select(OrderRow).where(OrderRow.user_id == caller.user_id, OrderRow.status.in_(PENDING))
+            if strategy is not None:
+                wanted = wanted.where(OrderRow.strategy == strategy)
+            orders = list(session.scalars(wanted.order_by(OrderRow.id)))
+            for order in orders:
+                order.status, order.updated_at = Status.CANCELLED, self._database.now(session)
+            return orders
+
+    def settle(self, user_id: int | None = None) -> int:
+        """Fill the pending orders that the market reaches now, of one user or of all; return how many."""
+        with self._database.reading() as session:
+            wanted = select(OrderRow.id, OrderRow.user_id).where(OrderRow.status.in_(PENDING))
+            if user_id is not None:
+                wanted = wanted.where(OrderRow.user_id == user_id)
+            pending = list(session.execute(wanted))
+        filled = 0
+        for order_id, owner in pending:
+            with self._database.writing() as session:
+                self._lock(session, Caller(owner))
+                order = session.get(OrderRow, order_id)
+                if order is not None and order.status in PENDING:
+                    self._try(session, order, self._database.now(session))
+                    filled += order.status == Status.COMPLETE
+        return filled
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def order(self, user_id: int, order_id: int) -> OrderRow:
+        """Return one order.
+
+        Raises:
+            RefusedOrderError: The user has no such order.
+        """
+        self.settle(user_id)
+        with self._database.reading() as session:
+            return _own(session, user_id, order_id)
+
+    def orders(self, user_id: int, since: float = 0.0) -> list[OrderRow]:
+        """Return a user's orders that were placed since a moment, the oldest first."""
+        self.settle(user_id)
+        with self._database.reading() as session:
+            wanted = select(OrderRow).where(OrderRow.user_id == user_id, OrderRow.placed_at >= since)
+            return list(session.scalars(wanted.order_by(OrderRow.id)))
+
+    def trades(self, user_id: int, since: float = 0.0) -> list[tuple[OrderRow, TradeRow]]:
+        """Return a user's trades since a moment with their orders, the oldest first."""
+        self.settle(user_id)
+        with self._database.reading() as session:
+            wanted = select(OrderRow, TradeRow).join(TradeRow, TradeRow.order_id == OrderRow.id)
+            wanted = wanted.where(OrderRow.user_id == user_id, TradeRow.traded_at >= since).order_by(TradeRow.id)
+            return [(order, trade) for order, trade in session.execute(wanted)]
+
+    def positions(self, user_id: int) -> list[PositionRow]:
+        """Return what a user holds, and what was closed already."""
+        self.settle(user_id)
+        with self._database.reading() as session:
+            wanted = select(PositionRow).where(PositionRow.user_id == user_id)
+            return list(session.scalars(wanted.order_by(PositionRow.symbol, PositionRow.exchange, PositionRow.product)))
+
+    def quantity(self, user_id: int, symbol: str, exchange: str, product: str) -> int:
+        """Return how many of an instrument a user holds; negative for sold."""
+        with self._database.reading() as session:
+            position = session.get(PositionRow, (user_id, symbol, exchange, product))
+            return 0 if position is None else position.quantity
+
+    def funds(self, user_id: int) -> Funds:
+        """Return an account's money."""
+        return self._funds(self.positions(user_id))
+
+    def price(self, symbol: str, exchange: str) -> int:
+        """Return the market's price in units; 0 for what the symbol master does not have any more."""
+        instrument = self._symbols.by_symbol(symbol, exchange)
+        return 0 if instrument is None else to_units(self._market.price(instrument))
+
+    # --- inside a transaction -----------------------------------------------------------------------------------------
+
+    def _lock(self, session: Session, caller: Caller) -> None:
+        """Let nobody else change the account, and nobody be taken over, before the transaction ends."""
+        session.execute(select(User.id).where(User.id == caller.user_id).with_for_update())
+        if caller.lease is not None:
+            check(session, caller.lease)
+
+    def _try(self, session: Session, order: OrderRow, now: float) -> None:
+        """Fill an order if the market reaches it and the account can pay it."""
+        price = execution_price(order, self.price(order.symbol, order.exchange))
+        if price is None:
+            return
+        held = session.scalars(select(PositionRow).where(PositionRow.user_id == order.user_id)).all()
+        if _binds(order, price, held) > self._funds(held).available:
+            order.status, order.reason, order.updated_at = Status.REJECTED, "Insufficient funds", now
+        else:
+            fill(session, order, price, now)
+
+    def _funds(self, positions: Iterable[PositionRow]) -> Funds:
+        utilised = realised = unrealised = 0
+        for one in positions:
+            utilised += _margin(one, one.quantity, one.cost)
+            realised += one.realised
+            if one.quantity:
+                unrealised += one.quantity * self.price(one.symbol, one.exchange) - one.cost
+        return Funds(CAPITAL + realised - utilised, utilised, realised, unrealised)
+
+
+def _binds(order: OrderRow, price: int, held: Iterable[PositionRow]) -> int:
+    """Return what an order would bind, in units: only for what opens or enlarges a position."""
+    quantity = order.quantity if order.action == "BUY" else -order.quantity
+    key = (order.symbol, order.exchange, order.product)
+    there = next((one.quantity for one in held if (one.symbol, one.exchange, one.product) == key), 0)
+    opened = quantity if there * quantity >= 0 else quantity + there if abs(quantity) > abs(there) else 0
+    return _margin(order, opened, opened * price)
+
+
+def _margin(position: PositionRow | OrderRow, quantity: int, cost: int) -> int:
+    is_option = position.exchange in DERIVATIVES and position.symbol.endswith(("CE", "PE"))
+    return abs(cost) * (100 if is_option and quantity > 0 else _MARGINS[position.product]) // 100
+
+
+def _named(session: Session, caller: Caller, idempotency_key: str) -> OrderRow | None:
+    return session.scalar(
+        select(OrderRow).where(OrderRow.user_id == caller.user_id, OrderRow.idempotency_key == idempotency_key)
+    )
+
+
+def _own(session: Session, user_id: int, order_id: int) -> OrderRow:
+    order = session.get(OrderRow, order_id) if 0 < order_id < 2**31 else None
+    if order is None or order.user_id != user_id:
+        raise RefusedOrderError(f"Order {order_id} not found")
+    return order
+
+
+def _pending(session: Session, caller: Caller, order_id: int) -> OrderRow:
+    order = _own(session, caller.user_id, order_id)
+    if order.status not in PENDING:
+        raise RefusedOrderError(f"Order {order_id} is {order.status}, and only a pending one can be changed")
+    return order
