@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from openalgo_host.market.paper import expires_at
 from openalgo_host.sandbox.ticket import ACTIONS, PRICE_TYPES, PRODUCTS
 
 _LONGEST: Final = 200
 _MOST_ORDERS: Final = 100
 _MOST_QUOTES: Final = 500
 _is_offset = re.compile(r"ATM|(ITM|OTM)([1-9]|[1-4][0-9]|50)").fullmatch
-_is_expiry = re.compile(r"[0-3][0-9](JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)[0-9]{2}").fullmatch
+_is_expiry = re.compile(r"([0-3][0-9])(JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)([0-9]{2})").fullmatch
 
 
 class Text(fields.String):
@@ -173,8 +174,13 @@ def _check_offset(offset: str) -> None:
 
 
 def _check_expiry(expiry: str) -> None:
-    if expiry and not _is_expiry(expiry.upper()):
-        raise ValidationError("Must be a date such as 28NOV24.")
+    if not expiry:
+        return
+    try:
+        day, month, year = _is_expiry(expiry.upper()).groups()  # type: ignore[union-attr]  # then it is no date
+        expires_at(f"{day}-{month}-{year}")
+    except (AttributeError, ValueError):
+        raise ValidationError("Must be a date such as 28NOV24.") from None
 
 
 class Underlying(Call):

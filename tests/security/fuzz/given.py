@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import flask
+import pytest
 from argon2 import PasswordHasher
 
 from openalgo_cache import CacheManager, Settings
@@ -21,10 +22,11 @@ from openalgo_cache.keys import text
 from openalgo_cache.settings import InvalidSettingsError
 from openalgo_cache.symbols import COLUMNS
 from openalgo_cache.symbols.source import Problems, read_rows
-from openalgo_host import users
+from openalgo_host import passwords
 from openalgo_host.administrator import ensure_administrator
 from openalgo_host.application import create_app
 from openalgo_host.host import Host
+from openalgo_host.limits import Rate, Rates
 from tests.security.fuzz.judging import SECRET, Run, Target, split
 
 _KEY: Final = "9wQ5dQh4qW0yq3bJmD8Jz0mJ1q0p7m6c2k8VtBzX1sE="
@@ -116,18 +118,20 @@ def _cookies(folder: Path) -> Iterator[Run]:
 
 @contextmanager
 def _calls(folder: Path) -> Iterator[Run]:
-    hasher, users.PasswordHasher = (  # type: ignore[attr-defined]  # how long Argon2 takes is no concern of this
-        users.PasswordHasher,  # type: ignore[attr-defined]
-        partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1),  # type: ignore[assignment]
-    )
-    host = Host.open(Settings(base_folder=folder, cache_auto_configure=False), lambda: 1_772_420_400.0)
+    cheap = partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+    patched = pytest.MonkeyPatch()
+    patched.setattr(passwords, "PasswordHasher", cheap)  # how long Argon2 takes is no concern of this
+    settings = Settings(base_folder=folder, cache_auto_configure=False)
+    host = Host.open(settings, lambda: 1_772_420_400.0, rates=Rates(*[Rate(10**9, 1)] * 3))
     row = ("RELIANCE", "RELIANCE-EQ", "RELIANCE", "NSE", "NSE", "2885", "", "0", "1", "EQ", "0.05", "")
     host.symbols.import_master([dict(zip(COLUMNS, row, strict=True))])
     shown: list[str] = []
     ensure_administrator(host, shown.append)
     key = shown[0].rpartition("API key: ")[2].split()[0].encode()
     client = create_app(host).test_client()
-    paths = ("/api/v1/ping", "/api/v1/symbol", "/api/v1/search", "/login", "/health", "/api/v1/")
+    trading = ("placeorder", "placesmartorder", "basketorder", "modifyorder", "multiquotes", "optionchain")
+    first = ("/api/v1/ping", "/api/v1/symbol", "/api/v1/search", "/login", "/health", "/api/v1/")
+    paths = (*first, *(f"/api/v1/{call}" for call in trading))
 
     def run(data: bytes) -> None:
         way, data = split(data, len(paths))
@@ -142,7 +146,7 @@ def _calls(folder: Path) -> Iterator[Run]:
         yield run
     finally:
         host.close()
-        users.PasswordHasher = hasher  # type: ignore[attr-defined]
+        patched.undo()
 
 
 @contextmanager

@@ -271,7 +271,23 @@ def _calls() -> list[bytes]:
         b"name=admin&password=x&token=y", b"name=%ff&token=%00",
         b'{"apikey": "@KEY@", "query": "' + b"a " * 99 + b'"}', b'{"a": {"b": ' * 900,
     ]  # fmt: skip
-    return _ways(bodies, 0, 1, 2, 3)
+    order = b'"symbol": "RELIANCE", "exchange": "NSE", "action": "BUY", "quantity": '
+    orders = [
+        b'{"apikey": "@KEY@", %s%s}' % (order, more)
+        for more in (
+            b'"10"', b"1e400", b'true, "price": "nan"', b"1.5", b'"9999999999999999999"', b'-1, "position_size": -0.0',
+            b'5, "position_size": 7, "idempotency_key": "\\u0000"',
+            b'5, "pricetype": "SL", "price": 1e308, "trigger_price": 0.1',
+            b'5, "orderid": "999999999", "price": 1, "pricetype": "LIMIT"', b'5, "orderid": "\xd9\xa1"',
+        )
+    ]  # fmt: skip
+    orders += [
+        b'{"apikey": "@KEY@", "orders": [{%s1}, {%s-1}, {}, 7]}' % (order, order),
+        b'{"apikey": "@KEY@", "symbols": [{"symbol": "RELIANCE", "exchange": "NSE"}, {"symbol": "", "exchange": []}]}',
+        b'{"apikey": "@KEY@", "underlying": "NIFTY", "exchange": "NSE", "expiry_date": "31FEB26", "strike_count": 1e9}',
+        b'{"apikey": "@KEY@", "underlying": "RELIANCE", "exchange": "NSE", "expiry_date": "30FEB26"}',
+    ]
+    return _ways(bodies, 0, 1, 2, 3) + _ways(orders, 6, 7, 8, 9, 10, 11)
 
 
 def _key_texts() -> list[bytes]:
