@@ -153,6 +153,6 @@ def test_a_cache_that_cannot_be_opened_answers_too(tmp_path: Path) -> None:
     (tmp_path / "db").mkdir(mode=0o700)
     (tmp_path / "db" / ".cache_key").touch(0o600)
     seen = house.get_cache("auth").health(probe=True)
-    assert (seen["status"], seen["last_error"], seen["backend"]) == ("unavailable", "KeyRingError", None)
+    assert (seen["status"], seen["last_error"], seen["backend"]) == ("unavailable", "BackendUnavailableError", "none")
     assert seen["reason"] is not None
     assert "is empty" in seen["reason"]

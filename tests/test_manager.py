@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from openalgo_cache.catalogue import Sealing
-from openalgo_cache.errors import ConfigurationError, KeyRingError
+from openalgo_cache.errors import BackendUnavailableError, ConfigurationError, KeyRingError
 from openalgo_cache.manager import CacheManager, SecureCacheManager
 from openalgo_cache.testing import FakeClock
 from tests.stacks import manager
@@ -294,8 +294,8 @@ def test_several_instances_make_no_ring_of_their_own(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-def test_a_ring_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """It is never replaced: what was sealed with it may be wanted."""
+def test_a_ring_that_cannot_be_read_is_an_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is never replaced: what was sealed with it may be wanted. It is said once, and ends when the ring is back."""
     house = manager(tmp_path)
     house.get_cache("auth").set("key", 1)
     house.close()
@@ -304,10 +304,19 @@ def test_a_ring_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     ring.write_bytes(b"")
     again = manager(tmp_path)
     with pytest.raises(KeyRingError, match="empty"):
-        again.get_cache("auth").get("key")
+        again.ring()
+    for name in ("auth", "quotes"):
+        assert again.get_cache(name).get("key") is None
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 1
+    with pytest.raises(BackendUnavailableError, match="empty"):
+        again.get_cache("auth").delete("key")
+    with pytest.raises(KeyRingError, match="empty"):
+        again.get_cache("strict", on_error="raise").get("key")
     assert ring.read_bytes() == b""
     ring.write_bytes(content)
+    assert again.get_cache("auth").get("key") is None, "this one has found the ring"
     assert again.get_cache("auth").get("key") == 1
+    assert again.health()["caches"]["auth"]["status"] == "healthy"
     again.close()
 
 

@@ -128,6 +128,8 @@ def _probe(cache: Handle) -> str | None:
 
 def _blemish(stack: Stack) -> str | None:
     """Return what is wrong with a cache whose store answers."""
+    if stack.ring is not None and stack.ring.problem is not None:
+        return stack.ring.problem
     if stack.lost is None:
         return None
     journal = stack.lost.journal

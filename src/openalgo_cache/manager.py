@@ -13,11 +13,13 @@ from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, policy_of, with_options
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
-from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
+from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.errors import ConfigurationError, KeyRingError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.health import Healths, healths_of
+from openalgo_cache.keyless import keyless_stack
 from openalgo_cache.locks import make_lock
+from openalgo_cache.ringsource import load_ring, ring_file
 from openalgo_cache.settings import Settings, current_settings
 from openalgo_cache.stack import Ground, Stack, build_stack
 
@@ -82,7 +84,8 @@ class CacheManager:
         self._lock = make_lock()
         self._caches: dict[str, Cache] = {}
         self._options: dict[str, dict[str, object]] = {}
-        self._rings: dict[bool, KeyRing] = {}
+        self._rings: dict[bool, LiveRing] = {}
+        self._ring_problem: str | None = None
         self._choice: selection.Choice | None = None
         self._audit: AuditLog | None = None
         self._symbols: SymbolMaster | None = None
@@ -172,8 +175,16 @@ class CacheManager:
         backend = self.choice().backend
         return self.new_cache(AUDIT_HEADS, backend="sqlite" if backend == "memory" else backend)
 
-    def ring(self, *, ephemeral: bool = False) -> KeyRing:
-        """Return the key ring; made at first use where that is allowed.
+    def ring(self) -> KeyRing:
+        """Return the key ring as it is now; made at first use where that is allowed.
+
+        Raises:
+            KeyRingError: There is none that can be used.
+        """
+        return self.live_ring().now
+
+    def live_ring(self, *, ephemeral: bool = False) -> LiveRing:
+        """Return the key ring that follows its file.
 
         Args:
             ephemeral: Make none: if there is none yet, return a ring of this process alone. For stores that do not
@@ -184,15 +195,19 @@ class CacheManager:
         """
         if (ring := self._rings.get(ephemeral)) is None:
             path = self.ring_path()
-            alone = ephemeral and path is not None and not path.exists()
-            ring = self._rings.setdefault(ephemeral, KeyRing.generate() if alone else self._load_ring())
+            if not ephemeral:
+                ring = load_ring(self.settings)
+            elif path is not None and not path.exists():
+                ring = LiveRing(KeyRing.generate())
+            else:
+                ring = self.live_ring()
+            ring = self._rings.setdefault(ephemeral, ring)
         return ring
 
     def ring_path(self) -> Path | None:
         """Return the key ring's file; None where the key comes from CACHE_ENCRYPTION_KEY."""
-        if self.settings.cache_encryption_key is not None:
-            return None
-        return self.settings.cache_key_file or self.settings.cache_folder / FILE_NAME
+        file = ring_file(self.settings)
+        return None if file is None else file.path
 
     def choice(self) -> selection.Choice:
         """Return which backend was chosen, and why; the first call chooses."""
@@ -241,7 +256,7 @@ class CacheManager:
 
     def ground(self, *, ephemeral: bool = False) -> Ground:
         """Return what the caches of this manager stand on."""
-        return Ground(self.settings, self._clock, lambda: self.ring(ephemeral=ephemeral), journals=not ephemeral)
+        return Ground(self.settings, self._clock, lambda: self.live_ring(ephemeral=ephemeral), journals=not ephemeral)
 
     def _make(self, name: str, given: dict[str, object]) -> Cache:
         unknown = sorted(set(given) - set(Options.__annotations__))
@@ -266,12 +281,18 @@ class CacheManager:
                 _log.warning(
                     "cache %s: CACHE_ENCRYPTION_ENABLED=false, so new records are signed but not encrypted", name
                 )
-            stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
+            try:
+                stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
+            except KeyRingError as error:
+                if policy.raises or self.settings.multi_instance_mode:
+                    raise
+                self._tell_of_ring(str(error))
+                return keyless_stack(name, policy, self.settings, self._clock, self.live_ring, cache.close)
             lifetime = expiry.describe(expiry.earliest(policy.lifetime, policy.limit))
             _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, lifetime)
             return stack
 
-        return Cache(
+        cache = Cache(
             name,
             policy,
             build,
@@ -279,6 +300,13 @@ class CacheManager:
             log_reads=self.settings.cache_metrics_enabled,
             show_counts=self.settings.cache_stats_enabled,
         )
+        return cache
+
+    def _tell_of_ring(self, problem: str) -> None:
+        """Say once what is wrong with a ring that was never there."""
+        if problem != self._ring_problem:
+            self._ring_problem = problem
+            _log.error("%s; until then nothing is cached that has to be sealed", problem)
 
     def _chosen(self, policy: Policy) -> str:
         """Return the backend of a cache that asks for none: SQLite may stand in for a server, but not for state."""
@@ -307,20 +335,6 @@ class CacheManager:
         if self._view is None:
             self._view = SymbolView(self.symbols())
         return self._view
-
-    def _load_ring(self) -> KeyRing:
-        settings = self.settings
-        if settings.cache_encryption_key is not None:
-            return KeyRing.of_one(settings.cache_encryption_key)
-        if settings.cache_key_file is not None:
-            return RingFile(settings.cache_key_file, allow_root_owner=True).load()
-        path = settings.cache_folder / FILE_NAME
-        if settings.multi_instance_mode and not path.exists():
-            raise KeyRingError(
-                f"there is no key ring at {path}, and with MULTI_INSTANCE_MODE=true none is made: every instance needs "
-                "the same one; copy it there, or set CACHE_KEY_FILE"
-            )
-        return RingFile(path).load_or_create()
 
 
 SecureCacheManager = CacheManager

@@ -12,7 +12,7 @@ from openalgo_cache.catalogue import Durability, Policy, Sealing, policy_of_lock
 from openalgo_cache.clock import Clock
 from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import AEAD, MAC
-from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.codec.sealing import RingSeal, Seal, Unsealed
 from openalgo_cache.coherence.dated import DatedTier
 from openalgo_cache.coherence.near import NearTier, NoNearTier
@@ -30,7 +30,7 @@ _NEAR_MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a handle stands on, from the top down; ``lock_stack`` makes what its locks stand on."""
+    """What a handle stands on, from the top down, and the keys; ``lock_stack`` makes what its locks stand on."""
 
     keyspace: Keyspace
     near: NearTier
@@ -39,6 +39,7 @@ class Stack:
     backend_name: str
     tags: Tags
     lost: LostDeletes | None
+    ring: LiveRing | None
     lock_stack: Callable[[], Stack]
 
     def generation(self) -> int:
@@ -61,14 +62,14 @@ class Ground:
     Attributes:
         settings: The settings.
         clock: Where the time comes from.
-        ring: Where the key ring comes from.
+        ring: Where the key ring comes from; not asked before one is needed.
         journals: Whether deletes that an encrypted cache loses are noted in the cache folder. A store that does not
             outlive its process needs none.
     """
 
     settings: Settings
     clock: Clock
-    ring: Callable[[], KeyRing]
+    ring: Callable[[], LiveRing]
     journals: bool = False
 
 
@@ -103,7 +104,7 @@ def build_stack(
             maxsize=policy.maxsize,
             durable=policy.durability is Durability.STATE,
             is_intact=codec.verifies,
-            subkey=lambda purpose: ground.ring().subkey(purpose, b""),
+            subkey=lambda purpose: ground.ring().now.subkey(purpose, b""),
             settings=settings,
             clock=ground.clock,
         )
@@ -114,7 +115,7 @@ def build_stack(
     if policy.sealing is Sealing.ENCRYPTED and ground.journals:
         # One a backend: what SQLite could not delete is of no concern to a server, and must not be forgotten for it.
         path = settings.cache_file(name, f".{backend_name}.deletes")
-        journal = Journal(path, ground.ring(), keyspace.prefix, collapses=not is_only_copy)
+        journal = Journal(path, ground.ring().now, keyspace.prefix, collapses=not is_only_copy)
         lost = LostDeletes(name, journal, backend, near, codec, keeps_newer=is_only_copy)
     is_sealed = policy.sealing is not Sealing.PLAIN
     tags = Tags(
@@ -122,13 +123,14 @@ def build_stack(
         codec,
         backend,
         ground.clock,
-        lambda: ground.ring().subkey("tag", name.encode()) if is_sealed else b"",
+        lambda: ground.ring().now.subkey("tag", name.encode()) if is_sealed else b"",
         lost,
         strict=is_only_copy,
     )
     for_locks = replace(ground, journals=False)  # a lock that could not be released ends by itself
     lock_stack = partial(build_stack, name + OF_LOCKS, policy_of_locks(policy), backend_name, for_locks, create)
-    return Stack(keyspace, near, codec, backend, backend_name, tags, lost, lock_stack)
+    ring = ground.ring() if is_sealed else None
+    return Stack(keyspace, near, codec, backend, backend_name, tags, lost, ring, lock_stack)
 
 
 def prefix_of(backend_name: str, settings: Settings) -> str:
@@ -148,12 +150,12 @@ def _keyspace_and_seal(name: str, policy: Policy, ground: Ground, backend_name: 
             # is merely signed is believed.
             on = ground.settings.cache_encryption_enabled
             mode, accept = (AEAD, frozenset({AEAD})) if on else (MAC, frozenset({AEAD, MAC}))
-        seal = RingSeal(ring, namespace or ring.id, name, mode, accept, largest)
+        seal = RingSeal(ring, namespace or ring.now.id, name, mode, accept, largest)
     if not policy.blinded:
         return Keyspace(prefix, name, namespace), seal
     if policy.sealing is Sealing.PLAIN:
         raise ConfigurationError(f"cache {name!r}: blinded keys need a sealed cache (signed or encrypted)")
-    return BlindedKeyspace(prefix, name, namespace, ground.ring().subkey("blind", name.encode())), seal
+    return BlindedKeyspace(prefix, name, namespace, ground.ring().now.subkey("blind", name.encode())), seal
 
 
 def _near_tier(policy: Policy, backend: CacheBackend, settings: Settings) -> NearTier:

@@ -15,6 +15,7 @@ from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Policy, Sealing
 from openalgo_cache.clock import system_clock
 from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.epochs import Epoch
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.keys import Key
@@ -45,7 +46,7 @@ class EncryptedCacheWrapper(Cache):
                 f"EncryptedCacheWrapper takes a key ring or the key itself, not a {type(cipher).__name__}: "
                 "give what you would have made the Fernet object of"
             )
-        ring = cipher if isinstance(cipher, KeyRing) else KeyRing.of_one(cipher)
+        ring = LiveRing(cipher if isinstance(cipher, KeyRing) else KeyRing.of_one(cipher))
         policy = replace(backend.policy if isinstance(backend, Cache) else Policy(), sealing=Sealing.ENCRYPTED)
 
         def build() -> Stack:

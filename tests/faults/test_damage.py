@@ -16,6 +16,7 @@ import pytest
 from openalgo_cache import CacheManager
 from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
+from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.errors import UnreadableRecordError
 from tests.faults import harm
 from tests.faults.harm import Harm, check, database_of, fill, settings_in, value
@@ -321,6 +322,7 @@ def test_state_of_another_key_ring_survives_damage(tmp_path: Path) -> None:
     path = database_of(cache)
     cache.close()
     ring = (tmp_path / "db" / ".cache_key").rename(tmp_path / "ring")
+    RingFile(tmp_path / "db" / ".cache_key").load_or_create()
     harm.overwrite(path, 68, b"\0\0\0\0")
     stranger = state_of(tmp_path)
     assert [read(stranger, key) for key in ("key0", "new")] == [UnreadableRecordError] * 2

@@ -79,9 +79,10 @@ def other_ring(folder: Path) -> None:
     replace_ring(folder, KeyRing.generate())
 
 
-def no_ring(folder: Path) -> None:
-    """The ring was lost; at the next start there is a new one."""
+def new_ring(folder: Path) -> None:
+    """The ring was lost, and somebody has made a new one."""
     ring_file(folder).unlink()
+    RingFile(ring_file(folder)).load_or_create()
 
 
 def single_key(folder: Path) -> None:
@@ -89,7 +90,7 @@ def single_key(folder: Path) -> None:
     files.replace_private(ring_file(folder), b"A" * 43 + b"=")
 
 
-@pytest.mark.parametrize("switch", [other_ring, no_ring, single_key])
+@pytest.mark.parametrize("switch", [other_ring, new_ring, single_key])
 def test_another_ring_on_yesterdays_files(tmp_path: Path, switch: Callable[[Path], None]) -> None:
     """Caches miss, states raise, no row is touched; with the right ring everything is there again."""
     with closing(manager(tmp_path)) as yesterday:
@@ -129,26 +130,36 @@ def test_another_ring_on_yesterdays_files(tmp_path: Path, switch: Callable[[Path
     assert rows(tmp_path) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"no key ring"])
-def test_an_unusable_ring_on_yesterdays_files(tmp_path: Path, content: bytes) -> None:
-    """Nothing starts: neither reads nor writes, and above all nothing unsealed is written."""
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"no key ring"])
+def test_an_unusable_ring_on_yesterdays_files(tmp_path: Path, content: bytes | None) -> None:
+    """None is made: caches miss, state raises, nothing is written, above all nothing unsealed, until it is back."""
     with closing(manager(tmp_path)) as yesterday:
         write_all(yesterday)
     right = ring_file(tmp_path).read_bytes()
     before = rows(tmp_path)
-    ring_file(tmp_path).write_bytes(content)
+    if content is None:
+        ring_file(tmp_path).unlink()
+    else:
+        ring_file(tmp_path).write_bytes(content)
     with closing(manager(tmp_path)) as today:
         for name, options in CACHES.items():
             cache = today.get_cache(name, **options)
+            cache.set("user_1", "unsealed")
+            assert cache.get("user_1") is None
+            assert cache.health()["status"] == "unavailable"
+        for name in STATES:
+            with pytest.raises(KeyRingError, match="restore it"):
+                today.get_cache(name).get("user_1")
             with pytest.raises(KeyRingError):
-                cache.get("user_1")
-            with pytest.raises(KeyRingError):
-                cache.set("user_1", "unsealed")
-    assert rows(tmp_path) == before
-    assert ring_file(tmp_path).read_bytes() == content, "a ring is never replaced on its own"
-    ring_file(tmp_path).write_bytes(right)
-    with closing(manager(tmp_path)) as again:
-        assert reads_all(again)
+                today.get_cache(name).set("user_1", "unsealed")
+        assert rows(tmp_path) == before
+        there = ring_file(tmp_path).read_bytes() if ring_file(tmp_path).exists() else None
+        assert there == content, "a ring is never replaced on its own"
+        ring_file(tmp_path).touch(mode=0o600)
+        ring_file(tmp_path).write_bytes(right)
+        for name, options in CACHES.items():
+            assert today.get_cache(name, **options).get("user_1") is None, "whoever asks first finds the ring"
+        assert reads_all(today)
 
 
 def test_a_ring_with_a_new_active_key(tmp_path: Path) -> None:

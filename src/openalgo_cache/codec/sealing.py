@@ -7,7 +7,8 @@ associates a record with its place, so that it cannot be moved: the context is
 
 Under one key of the ring every writer (a process, per cache) has a subkey of its own, derived from a random writer id
 that travels in the record, so that random 96-bit nonces stay far below 2^32 records a key (NIST SP 800-38D, section
-8.3). The MAC is GMAC: the same cipher, with the body as associated data and nothing encrypted.
+8.3). When the ring changes, the next record is another writer's. The MAC is GMAC: the same cipher, with the body as
+associated data and nothing encrypted.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ from openalgo_cache.codec.envelope import (
     Head,
 )
 from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.errors import UnreadableRecordError
-from openalgo_cache.locks import Forks
+from openalgo_cache.locks import Forks, make_lock
 
 _RECORDS_PER_WRITER: Final = 2**31
 _NONCE_BYTES: Final = 12
@@ -58,6 +60,7 @@ _CIPHERTEXT: Final = slice(_HEAD.size, None)
 _DOUBLE: Final = struct.Struct(">d")
 _FORGED: Final = "a record fails verification: damaged, moved, or made up"
 _TOO_LONG: Final = "a record is longer than this cache writes any (CACHE_MAX_VALUE_BYTES)"
+_UNKNOWN_KEY: Final = "a record is sealed with a key that is not in the key ring"
 _USUAL_PLAIN: Final = envelope.usual_start(PLAIN, MSGPACK)
 
 
@@ -146,7 +149,7 @@ class RingSeal:
     """Signs or encrypts with the keys of a ring.
 
     Args:
-        ring: The key ring.
+        ring: The key ring; one that is live is followed.
         namespace: Bound into every record.
         cache: The cache's name, likewise.
         mode: What new records get: AEAD or MAC.
@@ -155,15 +158,16 @@ class RingSeal:
     """
 
     __slots__ = (
+        "__weakref__",
         "_cache",
         "_context",
         "_left",
+        "_lock",
         "_longest",
         "_mode",
         "_places",
         "_process",
         "_ring",
-        "_sealer",
         "_signs",
         "_subkeys",
         "_usual",
@@ -173,14 +177,14 @@ class RingSeal:
 
     def __init__(  # noqa: PLR0913  # what a record is bound to, and how
         self,
-        ring: KeyRing,
+        ring: KeyRing | LiveRing,
         namespace: str,
         cache: str,
         mode: int,
         accept: frozenset[int] | None = None,
         max_body_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
-        self._ring = ring
+        self._ring = ring if isinstance(ring, LiveRing) else LiveRing(ring)
         self._cache = cache.encode()
         self._context = b"openalgo-cache/1\0" + _sized(namespace.encode()) + _sized(self._cache)
         self._mode = mode
@@ -189,11 +193,12 @@ class RingSeal:
         self._usual = envelope.usual_start(mode, MSGPACK)
         self._usual_ciphers = self._subkeys[mode]
         self._places: dict[str, bytes] = {}
-        self._sealer = b""
-        self._writer = b""
+        self._writer: tuple[bytes, AESGCM]
         self._process = -1
         self._left = 0
         self._longest = max_body_bytes + MOST_AROUND_BODY
+        self._lock = make_lock()
+        self._ring.attach(self)
 
     def seal(  # noqa: D102, PLR0913  # see Seal
         self,
@@ -209,22 +214,15 @@ class RingSeal:
         if self._left <= 0 or self._process != Forks.count:
             self._become_a_new_writer()
         self._left -= 1
+        sealer, cipher = self._writer  # at once: another thread may become a new writer meanwhile
         nonce = os.urandom(_NONCE_BYTES)  # each by itself: a stock would be used twice by a machine that was restored
         if codec == MSGPACK and extras is NO_EXTRAS and not lease:
-            head = _pack_usual(self._usual, created_at, expires_at, self._sealer, nonce)
+            head = _pack_usual(self._usual, created_at, expires_at, sealer, nonce)
         else:
+            key_id, writer = int.from_bytes(sealer[:4], "big"), sealer[4:]
             head = envelope.pack_head(
-                self._mode,
-                codec,
-                created_at,
-                expires_at,
-                self._ring.active.id,
-                self._writer,
-                nonce,
-                extras,
-                lease=lease,
+                self._mode, codec, created_at, expires_at, key_id, writer, nonce, extras, lease=lease
             )
-        cipher = self._usual_ciphers.get(self._sealer) or self._subkey(self._mode, self._ring.active.id, self._writer)
         place = self._places.get(stored) or self._place(stored)
         if self._signs:
             signed = head + body
@@ -274,7 +272,7 @@ class RingSeal:
     def _cipher_of(self, head: Head) -> AESGCM:
         if head.mode not in self._subkeys:
             raise UnreadableRecordError("a record is not sealed in the way this cache demands")
-        return self._subkey(head.mode, head.key_id, head.writer)
+        return self._subkey(head.mode, head.key_id.to_bytes(4, "big") + head.writer)
 
     def _associated(self, stored: str, head: bytes) -> bytes:
         return self._place(stored) + head
@@ -287,24 +285,40 @@ class RingSeal:
         self._places[stored] = place
         return place
 
-    def _subkey(self, mode: int, key_id: int, writer: bytes) -> AESGCM:
-        ciphers, sealer = self._subkeys[mode], key_id.to_bytes(4, "big") + writer
+    def follow(self) -> None:
+        """Forget what followed from the ring before; what is sealed next is sealed as the ring is now."""
+        self._process = -1
+        for ciphers in self._subkeys.values():
+            ciphers.clear()  # a key that was taken out opens nothing any more
+
+    def _subkey(self, mode: int, sealer: bytes) -> AESGCM:
+        ciphers, key_id = self._subkeys[mode], int.from_bytes(sealer[:4], "big")
         cipher = ciphers.get(sealer)
         if cipher is None:
-            if key_id not in self._ring:
-                raise UnreadableRecordError("a record is sealed with a key that is not in the key ring")
-            cipher = AESGCM(self._ring.sealing_subkey(key_id, _PURPOSES[mode], self._cache + b"\0" + writer))
+            ring = self._ring.holding(key_id)
+            if ring is None:
+                raise UnreadableRecordError(_UNKNOWN_KEY)
+            self._ring.watch()
+            cipher = self._derive(ring, mode, key_id, sealer[4:])
             if len(ciphers) >= _REMEMBERED_SUBKEYS:
                 ciphers.clear()  # whoever floods the store with writer ids costs time, not memory
             ciphers[sealer] = cipher
+            if key_id not in self._ring.now:  # it was taken out meanwhile, perhaps after everything was forgotten
+                ciphers.clear()
         return cipher
+
+    def _derive(self, ring: KeyRing, mode: int, key_id: int, writer: bytes) -> AESGCM:
+        return AESGCM(ring.sealing_subkey(key_id, _PURPOSES[mode], self._cache + b"\0" + writer))
 
     def _become_a_new_writer(self) -> None:
         # A forked child must not share its parent's subkey, and one subkey must not see too many random nonces.
-        self._writer = secrets.token_bytes(16)
-        self._sealer = self._ring.active.id.to_bytes(4, "big") + self._writer
-        self._process = Forks.count
-        self._left = _RECORDS_PER_WRITER
+        with self._lock:
+            self._process = Forks.count  # first: should the ring change from here on, this was not the last time
+            ring, writer = self._ring.now, secrets.token_bytes(16)
+            key_id = ring.active.id
+            self._writer = key_id.to_bytes(4, "big") + writer, self._derive(ring, self._mode, key_id, writer)
+            self._left = _RECORDS_PER_WRITER
+            self._ring.watch()
 
 
 def _sized(part: bytes) -> bytes:

@@ -14,6 +14,7 @@ from openalgo_cache.backends.base import CacheBackend, Request
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Policy
 from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.keys import Keyspace
 from openalgo_cache.settings import Settings
 from openalgo_cache.stack import Ground, Stack, build_stack
@@ -135,7 +136,7 @@ class Rig:
                     return backend
                 return self.backend(request.cache, maxsize=request.maxsize)
 
-            ground = Ground(self.settings, self.clock, lambda: self.ring, journals=True)
+            ground = Ground(self.settings, self.clock, lambda: LiveRing(self.ring), journals=True)
             return build_stack(name, chosen, self.contract.__class__.__name__, ground, create)
 
         return Cache(name, chosen, build, self.clock)

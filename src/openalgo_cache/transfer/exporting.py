@@ -63,7 +63,7 @@ def export_caches(  # noqa: PLR0913  # what goes where, and how
     reports = []
     try:
         with files.writing_private(path, replace=replace) as out:
-            ring = ground.ring()
+            ring = ground.ring().now
             writer = Writer(out, ring, ground.settings.cache_namespace or ring.id, ground.clock())
             for cache, origin in zip(exported, origins, strict=True):
                 report = TransferReport(cache.name)
