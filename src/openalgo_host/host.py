@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openalgo_cache import Cache, CacheManager, Settings
+from openalgo_cache import CacheManager, Settings
 from openalgo_cache.integrations.sessions import CacheSessions
 from openalgo_host.api_keys import ApiKeys
+from openalgo_host.attempts import LoginAttempts
 from openalgo_host.database import Database, url_of
 from openalgo_host.leases import Leases
 from openalgo_host.limits import USUAL, Limits, Rates
@@ -53,7 +54,7 @@ class Host:
     api_keys: ApiKeys
     leases: Leases
     sessions: CacheSessions
-    login_attempts: Cache
+    login_attempts: LoginAttempts
     symbols: SymbolMaster
     market: PaperMarket
     orders: OrderBook
@@ -91,7 +92,7 @@ class Host:
             api_keys=ApiKeys(database, manager, Vault(manager)),
             leases=Leases(database, settings.instance_id or settings.instance_name),
             sessions=CacheSessions(manager=manager, clock=clock),
-            login_attempts=manager.get_cache("login_attempts", ttl=300, maxsize=10_000, encrypted=True, blinded=True),
+            login_attempts=LoginAttempts(manager),
             symbols=symbols,
             market=market,
             orders=OrderBook(database, symbols, market),

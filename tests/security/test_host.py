@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ class Instance:
         who: Whose application.
         folder: What instances of one host share.
         server: The server.
+        session_type: Where ours keeps its sessions.
     """
 
-    def __init__(self, who: str, folder: Path, server: ServerProcess) -> None:
+    def __init__(self, who: str, folder: Path, server: ServerProcess, session_type: str = "redis") -> None:
         self.who = who
         self.server = server
         if who == "proposal":
@@ -50,7 +51,8 @@ class Instance:
             self.app: Flask = application.create_app(house.get_cache, lambda: None)
             self.close: Callable[[], None] = house.close
         else:
-            settings = Settings(base_folder=folder, cache_backend="redis", session_type="redis", **server.settings())
+            there = {"cache_backend": "redis", "session_type": session_type, **server.settings()}
+            settings = Settings(base_folder=folder, **there)
             host = Host.open(settings, system_clock)
             self.app, self.close = create_app(host), host.close
         self.browser: FlaskClient = self.app.test_client()
@@ -127,6 +129,19 @@ def test_13_attempts_are_counted_together(start: Callable[..., Instance], attack
     """Ten attempts are ten attempts, however many instances there are."""
     instances = [start() for _ in range(3)]
     answers = [instance.guess() for _ in range(5) for instance in instances]
+    assert set(answers) <= {403, 429}
+    attack.tried(succeeded=answers.count(403) > application.ATTEMPTS, what=answers, times=len(answers))
+
+
+@pytest.mark.attack("13", "guesses while the shared cache is away")
+def test_13_attempts_are_counted_without_the_cache(
+    tmp_path: Path, start_server: Callable[..., ServerProcess], cheap_passwords: None, attack: Attack
+) -> None:
+    """Who can make the server fail, or waits for it to, gets no more guesses for that."""
+    server = start_server("redis")
+    with closing(Instance("ours", tmp_path, server, session_type="filesystem")) as instance:
+        server.kill()
+        answers = [instance.guess() for _ in range(application.ATTEMPTS + 5)]
     assert set(answers) <= {403, 429}
     attack.tried(succeeded=answers.count(403) > application.ATTEMPTS, what=answers, times=len(answers))
 

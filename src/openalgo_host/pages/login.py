@@ -16,11 +16,10 @@ from openalgo_host.users import LONGEST_NAME
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
-    from openalgo_cache import Cache
     from openalgo_host.host import Host
 
 _ATTEMPTS: Final = 10
-"""From one address, within the lifetime of the cache that counts them."""
+"""From one address, within five minutes."""
 
 
 def make_blueprint(host: Host) -> Blueprint:
@@ -50,14 +49,14 @@ def make_blueprint(host: Host) -> Blueprint:
         if not forms.is_genuine(request, request.form.get("token", "")):
             return page(400, "This form was open for too long, or your browser keeps no cookies. Try again.", name)
         address = _network(request.remote_addr or "")
-        if host.login_attempts.incr(address) > _ATTEMPTS:
+        if host.login_attempts.count(address) > _ATTEMPTS:
             refusal = page(429, "Too many attempts. Try again in a few minutes.", name)
-            refusal.headers["Retry-After"] = _seconds_left(host.login_attempts, address)
+            refusal.headers["Retry-After"] = str(host.login_attempts.seconds_left(address))
             return refusal
         account = host.users.authenticate(name, password)
         if account is None:
             return page(403, "Name or password is wrong.", name)
-        host.login_attempts.delete(address)
+        host.login_attempts.forget(address)
         sign_in(account)
         return redirect(_local(request.form.get("next", "")) or url_for("symbols.index"), 303)
 
@@ -73,13 +72,6 @@ def make_blueprint(host: Host) -> Blueprint:
         return redirect(url_for("login.form"), 303)
 
     return blueprint
-
-
-def _seconds_left(attempts: Cache, address: str) -> str:
-    try:
-        return str(int(attempts.ttl(address) or 0) + 1)
-    except KeyError:  # over just now
-        return "1"
 
 
 def _local(path: str) -> str:
