@@ -10,14 +10,18 @@ import secrets
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
+from openalgo_cache.audit import Event
 from openalgo_cache.cli import shapes
 from openalgo_cache.cli.app import SHAPES
 from openalgo_cache.cli.output import ago, count, date, size, span
+from openalgo_cache.manager import CacheManager
+from openalgo_cache.settings import Settings
 from tests.cli.conftest import Run
 from tests.cli.shapes_held import deviations
 
@@ -71,6 +75,8 @@ def test_secrets_are_never_shown(run: Run, folder: Path) -> None:
 def test_every_command_in_both_forms(run: Run) -> None:
     """Each command prints a table or one JSON object of its documented shape, and nothing on standard error."""
     run("set", "settings", "other", "x")
+    with closing(CacheManager(Settings.from_environment())) as house:
+        house.audit().record(Event("auth", "GET", "~key", "app", hit=True))
     runs: dict[str, list[str]] = {
         "symbols generate": ["m.csv", "--rows", "40", "--force"],
         "symbols import": ["m.csv"],
@@ -87,6 +93,9 @@ def test_every_command_in_both_forms(run: Run) -> None:
         "stats": [],
         "info": [],
         "doctor": [],
+        "audit verify": [],
+        "audit tail": [],
+        "audit search": ["--cache", "auth"],
         "use": ["sqlite"],
         "delete": ["settings", "k"],
         "clear": ["settings", "--yes"],

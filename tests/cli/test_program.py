@@ -19,7 +19,7 @@ from tests.cli.conftest import Run
 
 MODULE = [sys.executable, "-m", "openalgo_cache.cli"]
 GROUPS = ["", "info", "stats", "get", "set", "delete", "keys", "clear", "copy", "export", "import",
-          "use", "doctor", "symbols", "symbols import"]  # fmt: skip
+          "use", "doctor", "symbols", "symbols import", "audit", "audit search"]  # fmt: skip
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,8 +86,8 @@ def test_help(run: Run, words: str, width: int) -> None:
         ran = run(*words.split(), flag, width=width)
         assert ran.code == 0
         assert ran.out.startswith("Usage: ")
-        assert "--json" in ran.out or words == "symbols"
-        if words not in {"", "symbols"}:
+        assert "--json" in ran.out or words in {"symbols", "audit"}
+        if words not in {"", "symbols", "audit"}:
             assert f"  openalgo-cache {words}" in ran.out or "--env-file" in ran.out
         prose = ran.out.partition("Examples:")[0]
         assert max(map(len, prose.splitlines())) <= width
@@ -131,7 +131,7 @@ def test_every_error_of_the_tree_has_its_code() -> None:
         "UnsupportedValueError": 2, "ValueTooLargeError": 2, "ReadOnlyCacheError": 2, "BlindedKeysError": 2,
         "AccessDeniedError": 3, "KeyRingError": 3, "UnreadableRecordError": 6, "BackendUnavailableError": 4,
         "BackendMisconfiguredError": 3, "SymbolImportError": 6, "UnreadableExportError": 6,
-        "LockLostError": 4, "LockTimeoutError": 4,
+        "LockLostError": 4, "LockTimeoutError": 4, "AuditUnavailableError": 4, "InvalidEpochError": 2,
     }  # fmt: skip
     assert code_of(PermissionError(13, "no")) is Code.UNAVAILABLE
     assert code_of(RuntimeError("?")) is Code.BUG

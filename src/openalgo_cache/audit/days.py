@@ -33,6 +33,10 @@ class Days:
         """Return the file of a day."""
         return self.path.with_name(f"{self._start}.{day}{self.path.suffix}")
 
+    def day_in(self, path: Path) -> str:
+        """Return the day of a file."""
+        return path.name[len(self._start) + 1 :][: len("2026-11-24")]
+
     def files(self) -> dict[str, Path]:
         """Return the files that are there, by their days, in order."""
         try:

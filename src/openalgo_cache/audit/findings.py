@@ -18,6 +18,8 @@ Kind = Literal[
     "cut",
     "file missing",
     "changed before",
+    "heads unreadable",
+    "heads unknown",
     "half-written",
     "not ended",
     "retired",
@@ -35,11 +37,13 @@ MEANINGS: Final[dict[Kind, str]] = {
     "cut": "are missing at the end: the heads say that the chain goes on",
     "file missing": "is gone, and no line says that its time was up",
     "changed before": "is not what it was when this chain began: something before this place was changed or removed",
+    "heads unreadable": "says where chains end, and cannot be verified: it was damaged or forged",
+    "heads unknown": "cannot be asked where chains end: what was cut off an end, or went as a whole, may not show",
     "half-written": "could not be finished by its process: it was killed, or the power went",
     "not ended": "has no end: its process still runs, or was killed, and then what it had queued may be lost",
     "retired": "is still there, though its time was up",
 }
-NOTES: Final[frozenset[Kind]] = frozenset({"half-written", "not ended", "retired"})
+NOTES: Final[frozenset[Kind]] = frozenset({"heads unknown", "half-written", "not ended", "retired"})
 """What happens without anybody's tampering."""
 
 

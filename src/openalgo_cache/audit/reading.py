@@ -14,7 +14,7 @@ class Raw(NamedTuple):
     """A line as it stands in a file.
 
     Attributes:
-        number: Its number, from 1 up.
+        number: Its number, from 1 up, among those that are read.
         offset: Where it begins, in bytes.
         content: Its bytes, without the newline.
         torn: Whether it has no newline: it is the last, and not whole.
@@ -35,14 +35,15 @@ def extents(days: Days) -> dict[Path, int]:
     return dict(reversed(sizes.items()))
 
 
-def lines_of(path: Path, size: int) -> Iterator[Raw]:
-    """Yield the lines of a file, up to a size.
+def lines_of(path: Path, size: int, start: int = 0) -> Iterator[Raw]:
+    """Yield the lines of a file from an offset on, where a line begins, up to a size.
 
     Raises:
         OSError: It cannot be read.
     """
-    number = offset = 0
+    number, offset = 0, start
     with path.open("rb") as file:
+        file.seek(start)
         while offset < size:
             content = file.readline(min(line.LONGEST, size - offset))
             if not content:

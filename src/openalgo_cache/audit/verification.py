@@ -298,7 +298,7 @@ def verify(
     verification = Verification(key_of, anchors)
     done = 0
     for path, size in files.items():
-        day = path.name.removesuffix(path.suffix)[-len("2026-11-24") :]
+        day = days.day_in(path)
         for raw in lines_of(path, size):
             verification.take(path, raw, day)
             if not verification.lines % _TOLD_EVERY:

@@ -24,7 +24,8 @@ class Code(IntEnum):
 
 MEANINGS: Final = {
     Code.OK: "It is done, or the answer is yes.",
-    Code.NO: "The answer is no: there is no such key, symbol or cache file, or the question was declined.",
+    Code.NO: "The answer is no: there is no such key, symbol, line or cache file, the audit log is not intact, or the "
+    "question was declined.",
     Code.USAGE: "The command line is wrong, or asks of a cache what it cannot do.",
     Code.CONFIGURATION: "The settings or the key ring cannot be used, or the store refuses them.",
     Code.UNAVAILABLE: "The store, or a file, cannot be reached, read or written.",
@@ -37,6 +38,7 @@ MEANINGS: Final = {
 _CODES: Final = (
     (errors.InvalidKeyError, Code.USAGE),
     (errors.InvalidLifetimeError, Code.USAGE),
+    (errors.InvalidEpochError, Code.USAGE),
     (errors.UnsupportedValueError, Code.USAGE),
     (errors.ValueTooLargeError, Code.USAGE),
     (errors.ReadOnlyCacheError, Code.USAGE),
