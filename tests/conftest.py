@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.rigs"]
 
 # A setting of the shell that runs the tests must not change what they find.
 for _name in [name for name in os.environ if name.startswith(("CACHE_", "REDIS_", "VALKEY_", "SQLITE_", "SESSION_"))]:

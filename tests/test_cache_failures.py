@@ -13,12 +13,12 @@ import pytest
 
 from openalgo_cache.backends.base import CacheBackend, Entry, Request
 from openalgo_cache.backends.memory import MemoryBackend
-from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.errors import BackendUnavailableError, CacheError, InvalidKeyError, UnsupportedValueError
 from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
+from tests.rigs import OnSQLite
 from tests.stacks import manager
 
 POLICIES: dict[str, dict[str, Any]] = {
@@ -67,14 +67,6 @@ class OnMemory(Contract):
     def make_backend(self, request: Request) -> ChaosBackend:
         """Put chaos around memory."""
         return ChaosBackend(MemoryBackend.create(request))
-
-
-class OnSQLite(Contract):
-    """A rig whose store is a file that can be made to fail."""
-
-    def make_backend(self, request: Request) -> ChaosBackend:
-        """Put chaos around SQLite."""
-        return ChaosBackend(SQLiteBackend.create(request))
 
 
 @pytest.fixture(params=[OnMemory, OnSQLite], ids=["memory", "sqlite"])

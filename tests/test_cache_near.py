@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.sentinels import MISSING
-from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
+from openalgo_cache.testing import FakeClock, Rig
+from tests.rigs import OnSQLite
 
 SEALINGS: dict[str, dict[str, Any]] = {
     "plain": {"sealing": Sealing.PLAIN},
     "signed": {"sealing": Sealing.SIGNED},
     "blinded": {"sealing": Sealing.ENCRYPTED, "blinded": True},
 }
-
-
-class OnSQLite(Contract):
-    """A rig on files whose verbs are counted."""
-
-    def make_backend(self, request: Any) -> ChaosBackend:
-        """Open the file."""
-        return ChaosBackend(SQLiteBackend.create(request))
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    """A rig on files."""
-    rig = Rig(OnSQLite(), tmp_path)
-    yield rig
-    rig.close()
 
 
 @pytest.fixture(params=SEALINGS)

@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openalgo_cache.backends.base import Request
-from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.codec.envelope import parse_extras, parse_head
 from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.sentinels import MISSING
-from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
+from openalgo_cache.testing import FakeClock, Rig
 from openalgo_cache.trace import cache_trace
 from openalgo_cache.transfer import copy_cache, export_caches, import_caches
+from tests.rigs import chaos
 from tests.stacks import manager
 from tests.workers import PATIENCE
 
@@ -50,20 +49,9 @@ def test_the_form_is_frozen() -> None:
     assert sealed_form(None) is None
 
 
-class OnSQLite(Contract):
-    """A rig on files whose verbs are counted."""
-
-    def make_backend(self, request: Request) -> ChaosBackend:
-        """Open the file."""
-        return ChaosBackend(SQLiteBackend.create(request))
-
-
-def test_an_epoch_costs_no_call_of_the_store(tmp_path: Path) -> None:
+def test_an_epoch_costs_no_call_of_the_store(rig: Rig) -> None:
     """One call for each verb; what has none is answered from near, as ever."""
-    rig = Rig(OnSQLite(), tmp_path)
-    store = rig.backend()
-    assert isinstance(store, ChaosBackend)
-    cache = rig.cache(backend=store)
+    cache = rig.cache()
     cache.set("key", 1, epoch=1)
     cache.set_many({"a": 1, "b": 2}, epoch=1)
     for _ in range(3):
@@ -72,11 +60,10 @@ def test_an_epoch_costs_no_call_of_the_store(tmp_path: Path) -> None:
     cache.set("plain", 1)
     for _ in range(3):
         cache.get("plain")
-    calls = {verb: count for verb, count in store.calls.items() if verb != "change_token"}
+    calls = {verb: count for verb, count in chaos(cache).calls.items() if verb != "change_token"}
     assert calls.pop("get") + calls.pop("look", 0) == 4
     assert calls == {"set": 1, "set_many": 2, "get_many": 1}
     assert cache.stats()["near_hits"] == 2
-    rig.close()
 
 
 def test_the_epoch_is_authenticated(tmp_path: Path) -> None:

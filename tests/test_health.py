@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from openalgo_cache.backends.base import Request
-from openalgo_cache.backends.sqlite import SQLiteBackend
-from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Sealing
 from openalgo_cache.errors import BackendUnavailableError
-from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
+from openalgo_cache.testing import ChaosBackend, FakeClock, Rig
+from tests.rigs import chaos
 from tests.stacks import manager
-
-
-class OnSQLite(Contract):
-    """A rig whose store is a file that can be made to fail."""
-
-    def make_backend(self, request: Request) -> ChaosBackend:
-        """Put chaos around SQLite."""
-        return ChaosBackend(SQLiteBackend.create(request))
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    """A rig on SQLite."""
-    rig = Rig(OnSQLite(), tmp_path)
-    yield rig
-    rig.close()
-
-
-def chaos(cache: Cache) -> ChaosBackend:
-    """Return the store of a cache."""
-    store = cache.backend
-    assert isinstance(store, ChaosBackend)
-    return store
 
 
 def test_a_cache_that_was_never_used(tmp_path: Path) -> None:

@@ -16,25 +16,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from openalgo_cache.backends.base import Request
 from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.errors import BackendUnavailableError, LockLostError, LockTimeoutError
 from openalgo_cache.lock import Lock
-from openalgo_cache.testing import ChaosBackend, Contract, FakeClock, Rig
+from openalgo_cache.testing import ChaosBackend, FakeClock, Rig
 from openalgo_cache.wrappers import EncryptedCacheWrapper
 from tests import workers
+from tests.rigs import OnSQLite
 from tests.stacks import manager
 from tests.workers import PATIENCE, SPAWN
-
-
-class OnSQLite(Contract):
-    """A rig on files that can be made to fail."""
-
-    def make_backend(self, request: Request) -> ChaosBackend:
-        """Open the file."""
-        return ChaosBackend(SQLiteBackend.create(request))
-
 
 # Processes
 

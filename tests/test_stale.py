@@ -14,8 +14,8 @@ from openalgo_cache.errors import BackendUnavailableError, ConfigurationError, I
 from openalgo_cache.flight import RETRY_SECONDS
 from openalgo_cache.testing import ChaosBackend, FakeClock
 from openalgo_cache.testing.rig import Rig
+from tests.rigs import OnSQLite
 from tests.stacks import manager
-from tests.test_tags import OnSQLite
 
 DAY = 86_400.0
 MAY = {"settings", "api_keys_invalid"}

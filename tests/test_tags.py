@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openalgo_cache.backends.base import Entry, Request
-from openalgo_cache.backends.sqlite import SQLiteBackend
+from openalgo_cache.backends.base import Entry
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.errors import BackendUnavailableError, ConfigurationError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.keys import Keyspace
 from openalgo_cache.sentinels import MISSING
-from openalgo_cache.testing import ChaosBackend, Contract, Rig
+from openalgo_cache.testing import ChaosBackend, Rig
 from openalgo_cache.testing.sealings import BY_NAME
 from tests.stacks import manager
 
 HOUR = 3_600.0
-
-
-class OnSQLite(Contract):
-    """A rig on files that can be made to fail, and whose verbs are counted."""
-
-    def make_backend(self, request: Request) -> ChaosBackend:
-        """Open the file."""
-        return ChaosBackend(SQLiteBackend.create(request))
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    """A rig on files."""
-    rig = Rig(OnSQLite(), tmp_path)
-    yield rig
-    rig.close()
 
 
 @pytest.fixture

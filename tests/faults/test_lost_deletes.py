@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from openalgo_cache.backends.base import CacheBackend, Entry, Request
 from openalgo_cache.backends.memory import MemoryBackend
-from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing
 from openalgo_cache.errors import BackendMisconfiguredError, BackendUnavailableError, CacheError
@@ -25,6 +24,7 @@ from openalgo_cache.journal import SLOTS
 from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import ChaosBackend, Contract, Rig
 from tests.faults.processes import Process
+from tests.rigs import OnSQLite, chaos
 from tests.stacks import manager
 
 SECRET: Final[dict[str, Any]] = {"sealing": Sealing.ENCRYPTED}
@@ -40,29 +40,6 @@ DELETES: Final[dict[str, Callable[[Cache], object]]] = {
     "pop": lambda cache: cache.pop("key", None),
     "clear": lambda cache: cache.clear(),
 }
-
-
-class OnSQLite(Contract):
-    """A rig whose store is a file that can be made to fail."""
-
-    def make_backend(self, request: Request) -> ChaosBackend:
-        """Put chaos around SQLite."""
-        return ChaosBackend(SQLiteBackend.create(request))
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    """A rig on SQLite."""
-    rig = Rig(OnSQLite(), tmp_path)
-    yield rig
-    rig.close()
-
-
-def chaos(cache: Cache) -> ChaosBackend:
-    """Return the store of a cache, which works until it is told not to."""
-    store = cache.backend
-    assert isinstance(store, ChaosBackend)
-    return store
 
 
 def pending(cache: Cache) -> int:

@@ -106,13 +106,13 @@ class Codec:
         max_value_bytes: The largest serialised value to take.
     """
 
-    __slots__ = ("_compress", "_hook", "_max_value_bytes", "_open", "_seal")
+    __slots__ = ("_hook", "_max_value_bytes", "_open", "_seal", "_worth_compressing")
 
     def __init__(self, seal: Seal, *, compress: bool = False, max_value_bytes: int = MAX_VALUE_BYTES) -> None:
         self._seal = seal
         self._open = seal.open
         self._hook = decode_extension if isinstance(seal, RingSeal) else decode_unverified
-        self._compress = compress
+        self._worth_compressing = compressors.WORTH_TRYING if compress else math.inf
         self._max_value_bytes = max_value_bytes
 
     def encode(
@@ -135,7 +135,7 @@ class Codec:
         if len(body) > self._max_value_bytes:
             self._check_size(body)
         codec = MSGPACK
-        if self._compress and len(body) >= compressors.WORTH_TRYING:
+        if len(body) >= self._worth_compressing:
             compressor, body = compressors.compress(body)
             codec |= compressor << 4
         return self._seal.seal(stored, body, codec, now, math.inf if expires_at is None else expires_at, extras)
@@ -185,9 +185,11 @@ class Codec:
             ValueTooLargeError: The value is larger than the cache allows.
         """
         self._check_size(contents.body)
-        compressor, body = compressors.compress(contents.body) if self._compress else (compressors.NONE, contents.body)
+        body, codec = contents.body, MSGPACK
+        if len(body) >= self._worth_compressing:
+            compressor, body = compressors.compress(body)
+            codec |= compressor << 4
         extras = NO_EXTRAS if contents.extras == NO_EXTRAS else contents.extras  # the seal looks for that very object
-        codec = MSGPACK | compressor << 4
         return self._seal.seal(stored, body, codec, contents.created_at, contents.expires_at, extras)
 
     def verifies(self, stored: str, record: bytes) -> bool:

@@ -16,8 +16,6 @@ WORTH_TRYING: Final = 2048
 
 def compress(body: bytes) -> tuple[int, bytes]:
     """Return (compressor, bytes): compressed if that saves at least an eighth, else as it was."""
-    if len(body) < WORTH_TRYING:
-        return NONE, body
     smaller = zlib.compress(body, 1)
     return (ZLIB, smaller) if len(smaller) <= len(body) * 7 // 8 else (NONE, body)
 
