@@ -366,6 +366,37 @@ def test_an_expired_lease_is_taken_over(tmp_path: Path, pool: ThreadPoolExecutor
         house.close()
 
 
+@pytest.mark.parametrize("ahead, believed", [(3.0, True), (60.0, False), (1e9, False)])
+def test_a_lease_from_the_future_is_not_believed(
+    tmp_path: Path, pool: ThreadPoolExecutor, ahead: float, believed: bool
+) -> None:
+    """Whose clock was far ahead when it died keeps nobody waiting until then; clocks may differ by some seconds."""
+    ours, theirs = WatchedClock(), FakeClock()
+    theirs.advance(ahead)
+    houses = [manager(tmp_path, ours), manager(tmp_path, theirs)]
+    one, other = (house.get_cache("quotes") for house in houses)
+    hanging = Loader(held=True)
+    first = pool.submit(other.get_or_set, "key", hanging)
+    assert hanging.running.wait(PATIENCE)
+    load = Loader()
+    waiting = pool.submit(one.get_or_set, "key", load)
+    if believed:
+        workers.wait_until(lambda: in_flight(one), "we have come")
+        seen = ours.looks
+        workers.wait_until(lambda: ours.looks > seen + 10, "we have looked again")
+        assert load.runs == 0
+        hanging.release.set()
+        assert waiting.result(PATIENCE) == first.result(PATIENCE) == "load 1"
+        assert load.runs == 0
+    else:
+        assert waiting.result(PATIENCE) == "load 1"
+        assert load.runs == 1
+        hanging.release.set()
+        assert first.result(PATIENCE) == "load 1"
+    for house in houses:
+        house.close()
+
+
 def test_a_loader_that_was_killed_is_taken_over(tmp_path: Path, clock: FakeClock) -> None:
     """Its process is gone; its lease stands in the store until it runs out."""
     cold_key.load_and_be_killed({"base_folder": tmp_path, "cache_backend": "sqlite"})
@@ -479,9 +510,9 @@ def test_threads_and_tasks_share_a_load(cache: Cache, pool: ThreadPoolExecutor) 
 
 def test_a_state_cache_raises_before_it_loads(tmp_path: Path) -> None:
     """What cannot be kept need not be loaded."""
-    (tmp_path / "db").mkdir()
-    (tmp_path / "db" / "cache_strategy_configs.db").mkdir()  # cannot be opened
     house = manager(tmp_path)
+    house.ring()
+    (tmp_path / "db" / "cache_strategy_configs.db").mkdir()  # cannot be opened
     load = Loader()
     with pytest.raises(BackendUnavailableError):
         house.get_cache("strategy_configs").get_or_set("key", load)

@@ -13,6 +13,7 @@ from openalgo_cache.codec.envelope import TagsOfRecord
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
+from openalgo_cache.flight import LEASE_SECONDS
 from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
 from openalgo_cache.lost import DeleteLostError
@@ -24,6 +25,9 @@ _log = logging.getLogger("openalgo_cache")
 
 _CLOCK_SLACK: Final = 1.0
 """Seconds by which a store may round an expiry up."""
+
+_SKEW: Final = 5.0
+"""Seconds by which the clocks of two hosts that share a server may differ."""
 
 K = TypeVar("K", bound=Key)
 
@@ -217,7 +221,8 @@ class Reader(Handle):
         found = Found(value, None if expires_at == math.inf else expires_at)
         if terms is not None:
             if terms.is_lease:
-                return Seen(payload, leased=stands)
+                # Nobody believes one that ends later than any does: its holder's clock was ahead, and may be gone.
+                return Seen(payload, leased=stands and expires_at < now + LEASE_SECONDS + _SKEW)
             found = found._replace(tags=terms.tags, epoch=terms.epoch, stale_until=terms.stale_until)
         if found.epoch != epoch or not stack.tags.hold(found.tags):
             return Seen(payload)

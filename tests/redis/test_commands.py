@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -261,3 +262,17 @@ def test_threads_that_add_the_same_key(redis_server: ServerProcess) -> None:
     assert store.get(KEY) == Entry(b"%d" % added[0], None)
     store.clear()
     store.close()
+
+
+def test_what_comes_back_to_a_closed_pool_is_closed(start_server: Callable[..., ServerProcess]) -> None:
+    """An operation that is under way while its client is closed leaves no connection behind."""
+    server = start_server("redis")
+    store = backend(server.settings())
+    store.set(KEY, Entry(b"payload", None))
+    pool: Any = store._client._topology.node(KEY)._pools.own()
+    connection, new = pool.take(time.monotonic() + 5)
+    assert not new
+    store.close()
+    assert connection._sock is not None
+    pool.give(connection)
+    assert connection._sock is None

@@ -205,6 +205,9 @@ def _connect(server: Server, address: Address, timeout: float) -> _socket.socket
         except OSError as error:
             connection.close()
             failure = error
+        except BaseException:
+            connection.close()
+            raise
         else:
             return connection
     raise failure

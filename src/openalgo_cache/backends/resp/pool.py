@@ -29,7 +29,7 @@ class Pool:
         variable: What sets ``size``, for messages.
     """
 
-    __slots__ = ("_dial", "_idle", "_lock", "_made", "_size", "_variable", "_waiting")
+    __slots__ = ("_closed", "_dial", "_idle", "_lock", "_made", "_size", "_variable", "_waiting")
 
     def __init__(self, dial: Callable[[float], Connection], size: int, variable: str) -> None:
         self._dial = dial
@@ -38,6 +38,7 @@ class Pool:
         self._lock = make_lock()
         self._idle: list[Connection] = []
         self._made = 0
+        self._closed = False
         self._waiting: deque[Any] = deque()
 
     def line_up(self, seconds: float) -> None:
@@ -71,6 +72,8 @@ class Pool:
         self._idle.append(connection)
         if self._waiting:
             self.wake()
+        if self._closed:
+            self.empty()
 
     def drop(self, connection: Connection) -> None:
         """Close a connection that is not."""
@@ -85,6 +88,11 @@ class Pool:
             except IndexError:
                 return
             self.drop(connection)
+
+    def close(self) -> None:
+        """Close all that are idle, and keep none that comes back from now on: nobody would close it later."""
+        self._closed = True
+        self.empty()
 
     def abandon(self) -> None:
         """Forget everything, in a forked child: connections and waiting threads are the parent's."""
@@ -157,11 +165,11 @@ class Pools:
         return pool
 
     def close(self) -> None:
-        """Close what is idle; patched threads find out for themselves."""
-        (self._shared if self._of_threads is None else self.own()).empty()
+        """Close what is idle, and what comes back later; patched threads find out for themselves."""
+        (self._shared if self._of_threads is None else self.own()).close()
         for loop, (pool, _) in list(self._of_loops.items()):
             with suppress(RuntimeError):  # it was closed
-                loop.call_soon_threadsafe(pool.empty)
+                loop.call_soon_threadsafe(pool.close)
 
     def abandon(self) -> None:
         """Forget everything, in a forked child: connections and those who wait are the parent's."""
@@ -184,7 +192,7 @@ class Pools:
 
             def end() -> None:
                 self._of_loops.pop(loop, None)
-                pool.empty()
+                pool.close()
 
             found = self._of_loops[loop] = pool, at_end(end)
         return found[0]
