@@ -55,11 +55,14 @@ types: $(READY) ## check types, as they are here and, of what is shipped, on Win
 docs-check: $(READY) ## check links, examples and generated pages (ARGS=--write renews those)
 	@$(BIN)/python docs/check.py $(ARGS)
 
-lock: | $(BIN)/python ## renew requirements.lock from pyproject.toml (ARGS=--upgrade takes newer versions)
+lock: | $(BIN)/python ## renew the two locks from pyproject.toml (ARGS=--upgrade takes newer versions)
 	@$(HAVE_UV)
 	@$(UV) pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock $(ARGS)
-	@! grep -n '://' requirements.lock || { echo "requirements.lock names a host; it must not." >&2; exit 1; }
+	@sed -n 's/^sqlcipher = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(UV) pip compile - --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
+		--output-file requirements-sqlcipher.lock $(ARGS)
+	@! grep -n '://' requirements*.lock || { echo "A lock names a host; it must not." >&2; exit 1; }
 
 dist: $(READY) ## build the wheel and the source archive into dist/
 	@$(BIN)/python -m build --no-isolation $(ARGS)
@@ -78,12 +81,16 @@ $(BIN)/python:
 		rm -rf $(VENV); exit 1; }
 
 # Installs, never removes: whoever is using the environment goes on using it. pip, with settings of its own (a mirror,
-# say), has a try where uv fails; both hold every package against the hashes of the lock.
-$(READY): requirements.lock pyproject.toml | $(BIN)/python
+# say), has a try where uv fails; both hold every package against the hashes of the lock. The apsw that encrypts files
+# excludes the other: it gets a folder of its own, which tests that need it put first on their path.
+$(READY): requirements.lock requirements-sqlcipher.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the locked packages into $(VENV)"
 	@$(HAVE_UV)
 	@{ $(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
 		$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; } || \
 	{ $(PIP) install --quiet --require-hashes -r requirements.lock && \
 		$(PIP) install --quiet --no-deps --no-build-isolation -e .; }
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --target $(VENV)/sqlcipher \
+		-r requirements-sqlcipher.lock || \
+		$(PIP) install --quiet --require-hashes --upgrade --target $(VENV)/sqlcipher -r requirements-sqlcipher.lock
 	@touch $@

@@ -19,16 +19,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+LOCK = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("requirements*.lock")))
 EXTRAS: dict[str, list[str]] = PYPROJECT["project"]["optional-dependencies"]
-NOT_LOCKED = {"sqlcipher"}  # provides the same module as apsw
 
 
-def requirements(*, locked_only: bool) -> list[Requirement]:
+def requirements() -> list[Requirement]:
     """Return all that pyproject.toml asks for, but the extra `all`, which only names others."""
     lines = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["dev"]]
     for extra, wanted in EXTRAS.items():
-        if extra != "all" and not (locked_only and extra in NOT_LOCKED):
+        if extra != "all":
             lines += wanted
     return [Requirement(line) for line in lines]
 
@@ -58,7 +57,7 @@ def test_the_lock_fits_the_project() -> None:
     pins: dict[str, list[str]] = {}
     for name, pinned in re.findall(r"^([\w.-]+)==([^ ;\\]+)", LOCK, re.MULTILINE):
         pins.setdefault(canonicalize_name(name), []).append(pinned)
-    for wanted in requirements(locked_only=True):
+    for wanted in requirements():
         found = pins.get(canonicalize_name(wanted.name), [])
         assert found, f"{wanted} is not locked"
         assert all(wanted.specifier.contains(pinned) for pinned in found), f"{wanted} is locked at {found}"
@@ -82,7 +81,7 @@ def test_every_dependency_is_accounted_for() -> None:
     """docs/dependencies.md says of each package why it is there, and names none that is not."""
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| ([a-z][\w.-]*) \|", page, re.MULTILINE)) - {"package"}
-    assert rows == {wanted.name for wanted in requirements(locked_only=False)}
+    assert rows == {wanted.name for wanted in requirements()}
 
 
 def test_the_import_loads_no_extra() -> None:

@@ -47,6 +47,7 @@ PROPOSED: dict[str, object] = {
     "SQLITE_CACHE_PATH": Path("db/cache"),
     "SQLITE_DEFAULT_TTL": 3600,
     "SQLITE_WAL_MODE": True,
+    "SQLITE_FILE_ENCRYPTION": False,
     "SQLITE_VACUUM_INTERVAL": 86400,
     "REDIS_HOST": "localhost",
     "REDIS_PORT": 6379,

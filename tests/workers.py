@@ -17,6 +17,7 @@ from typing import Any, Final
 import apsw
 
 from openalgo_cache.cache import Cache
+from tests.databases import connect
 from tests.stacks import manager
 
 SPAWN: Final[SpawnContext] = multiprocessing.get_context("spawn")
@@ -93,7 +94,7 @@ def read_versions(cache: Cache, acknowledged: Acknowledged, seconds: float) -> t
 
 def truncate_the_log(database: Path, stop: Event) -> None:
     """Run checkpoints that begin the write-ahead log anew, past our locks, as another program may."""
-    connection = apsw.Connection(str(database))
+    connection = connect(database)
     connection.set_busy_timeout(100)
     while not stop.wait(0.02):
         with suppress(apsw.BusyError, apsw.LockedError):

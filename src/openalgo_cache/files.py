@@ -127,6 +127,20 @@ def remove_left_temporaries(path: Path) -> None:
             continue
 
 
+def take_place(finished: Path, path: Path) -> None:
+    """Let a finished private file, whose content is on the disk, take the place of another in one atomic step.
+
+    Args:
+        finished: The file; in the same folder.
+        path: The name it gets, whether or not it is taken.
+
+    Raises:
+        OSError: The folder is read-only.
+    """
+    _replace(finished, path)
+    sync_folder(path.parent)
+
+
 @contextmanager
 def writing_private(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """Open a new 0600 file for writing, which gets the name ``path`` when the block ends well, and vanishes else.

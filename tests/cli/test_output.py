@@ -100,7 +100,7 @@ def test_every_command_in_both_forms(run: Run) -> None:
         "delete": ["settings", "k"],
         "clear": ["settings", "--yes"],
     }
-    assert set(runs) == set(SHAPES)
+    assert set(runs) == set(SHAPES) - {"encrypt-files"}  # tests/encrypted has it: it needs another apsw
     for words, arguments in runs.items():
         if words == "delete":
             run("set", "settings", "k", "v")

@@ -29,6 +29,7 @@ def test_every_command_is_there() -> None:
     """The commands are those that are promised."""
     assert set(WORDS) == {
         "info", "stats", "get", "set", "delete", "keys", "clear", "copy", "export", "import", "use", "doctor",
+        "encrypt-files",
         "symbols import", "symbols search", "symbols show", "symbols generate", "symbols status", "symbols sync",
         "audit verify", "audit tail", "audit search",
     }  # fmt: skip

@@ -13,6 +13,11 @@ from typing import Final, Self
 
 import apsw
 
+ENCRYPTS: Final = hasattr(apsw, "mc_version")
+"""Whether this SQLite encrypts files: in a layer of its own, which has to lie above ours to be tested."""
+
+_all: Final[list[apsw.VFS]] = []
+"""That layer knows ours for ever, so ours must not go."""
 _numbers: Final = itertools.count()
 _SECTOR: Final = 512
 _SHARED_INDEX: Final = "-shm"
@@ -34,8 +39,14 @@ class Disk(apsw.VFS):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.below = apsw.vfs_names()[0]
-        super().__init__(f"disk {next(_numbers)}", self.below, makedefault=True)
+        self.default = apsw.vfs_names()[0]
+        self.below = self.default.removeprefix("multipleciphers-")
+        name = f"disk {next(_numbers)}"
+        super().__init__(name, self.below, makedefault=not ENCRYPTS)
+        if ENCRYPTS:
+            _all.append(self)
+            apsw.Connection("", vfs=f"multipleciphers-{name}").close()  # which makes it
+            apsw.set_default_vfs(f"multipleciphers-{name}")
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  # SQLite's name
         """Open a file; those elsewhere are none of ours."""
@@ -52,6 +63,8 @@ class Disk(apsw.VFS):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if ENCRYPTS:
+            apsw.set_default_vfs(self.default)
         self.unregister()
 
 

@@ -14,6 +14,7 @@ import apsw
 from openalgo_cache.backends.sqlite.schema import PAGE_SIZE
 from openalgo_cache.cache import Cache
 from openalgo_cache.settings import Settings
+from tests.databases import connect
 
 Harm = Callable[[Path, random.Random], None]
 
@@ -146,7 +147,7 @@ def value(key: str, generation: int) -> dict[str, object]:
 def fill(cache: Cache, keys: int = 300, rewritten: int = 300) -> None:
     """Write every key, and some of them again and again, so that database, log and free pages have versions of them."""
     cache.set_many({f"key{number}": value(f"key{number}", 0) for number in range(keys)})
-    with closing(apsw.Connection(str(database_of(cache)))) as connection:
+    with closing(connect(database_of(cache))) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     for generation in (1, 2):
         cache.set_many({f"key{number}": value(f"key{number}", generation) for number in range(rewritten)})

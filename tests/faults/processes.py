@@ -26,7 +26,8 @@ class Process:
     """
 
     def __init__(self, code: str, *arguments: object, env: dict[str, str] | None = None, **options: Any) -> None:
-        places = [str(Path(openalgo_cache.__file__).parents[1]), str(_ROOT)]
+        inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        places = [str(Path(openalgo_cache.__file__).parents[1]), str(_ROOT), *filter(None, inherited)]
         self._popen: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             stdin=subprocess.PIPE,

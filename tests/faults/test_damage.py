@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import apsw
 import pytest
 
 from openalgo_cache import CacheManager
@@ -18,6 +17,7 @@ from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.errors import UnreadableRecordError
+from tests.databases import connect
 from tests.faults import harm
 from tests.faults.harm import Harm, check, database_of, fill, settings_in, value
 from tests.faults.processes import Process
@@ -101,7 +101,7 @@ def test_a_damaged_cache(template: Path, tmp_path: Path, how: Harm, seed: int, o
     assert isinstance(backend, SQLiteBackend)
     backend.maintain()
     if rebuilt(cache):
-        with closing(apsw.Connection(str(database_of(cache)))) as connection:
+        with closing(connect(database_of(cache))) as connection:
             assert connection.pragma("auto_vacuum") == 2
     copies = list((tmp_path / "db").glob("cache_quotes.damaged-?.db"))
     assert len(copies) == rebuilt(cache) <= 2
@@ -286,7 +286,7 @@ def test_a_record_that_is_damaged_comes_from_the_backup_one_by_one(tmp_path: Pat
     cache.set("key1", value("key1", 1))
     path = database_of(cache)
     cache.close()
-    with closing(apsw.Connection(str(path))) as connection:
+    with closing(connect(path)) as connection:
         connection.execute(
             "UPDATE cache SET value = CAST('no record' AS BLOB) WHERE key LIKE '%key1' OR key LIKE '%key2'"
         )
@@ -305,7 +305,7 @@ def test_a_record_whose_key_is_damaged_comes_back(tmp_path: Path) -> None:
     backup(cache)
     path = database_of(cache)
     cache.close()
-    with closing(apsw.Connection(str(path))) as connection:
+    with closing(connect(path)) as connection:
         connection.execute("UPDATE cache SET key = replace(key, 'key1', 'kex1')")
     harm.overwrite(path, 68, b"\0\0\0\0")
     again = state_of(tmp_path)
@@ -349,7 +349,7 @@ def test_no_backup_is_made_of_a_damaged_file(tmp_path: Path) -> None:
     assert sorted(again.keys()) == sorted(f"key{number}" for number in range(KEYS))
     again.close()
     (new,) = set((tmp_path / "db").glob("*.backup-2*.db"))
-    with closing(apsw.Connection(str(new))) as connection:
+    with closing(connect(new)) as connection:
         assert connection.pragma("integrity_check") == "ok"
         assert connection.execute("SELECT count(*) FROM cache").get == KEYS
 

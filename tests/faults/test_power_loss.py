@@ -17,6 +17,7 @@ import pytest
 from openalgo_cache.backends.sqlite import SQLiteBackend, schema
 from openalgo_cache.cache import Cache
 from openalgo_cache.errors import BackendUnavailableError
+from tests.databases import connect
 from tests.faults.disks import PoweredDisk
 from tests.stacks import manager
 
@@ -83,7 +84,7 @@ def cut(folder: Path, name: str, seed: int, wal: bool) -> int:
     disk.write_image(after / "db")
     # What was read when, in the file beside it, is not worth a wait for the disk: it may be lost as a whole.
     if (path := after / "db" / f"cache_{name}.db").exists():
-        with closing(apsw.Connection(str(path))) as connection:
+        with closing(connect(path)) as connection:
             assert connection.pragma("integrity_check") == "ok"
     with closing(manager(after, sqlite_wal_mode=wal)) as house:
         cache = house.get_cache(name, on_error="raise")

@@ -54,7 +54,7 @@ def _in_files(session: Session, name: str | None) -> list[Figures]:
             found += _of_master(session)
             continue
         try:
-            seen = inspect(session.cache_file(cache), session.now())
+            seen = inspect(session.cache_file(cache), session.now(), cipher=session.cipher(cache))
         except CacheError as problem:
             if name is not None:
                 raise

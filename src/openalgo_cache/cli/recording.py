@@ -76,7 +76,7 @@ def _entries_in_files(session: Session) -> dict[str, int]:
     entries = {}
     for name in session.caches_on_disk():
         with suppress(CacheError):
-            seen = inspect(session.cache_file(name), session.now())
+            seen = inspect(session.cache_file(name), session.now(), cipher=session.cipher(name))
             entries[name] = 0 if seen is None else seen.entries - seen.expired
     return {name: count for name, count in entries.items() if count}
 

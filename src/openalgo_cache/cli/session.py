@@ -16,6 +16,7 @@ import typer
 
 from openalgo_cache import selection
 from openalgo_cache.backends.base import SupportsScan
+from openalgo_cache.backends.sqlite.cipher import Cipher, cipher_of
 from openalgo_cache.catalogue import Durability, Sealing, catalogue, policy_of
 from openalgo_cache.cli.output import printable
 from openalgo_cache.clock import system_clock
@@ -125,9 +126,23 @@ class Session:
         """Return the SQLite file of a cache, which need not be there."""
         return self.settings.cache_file(name, ".db")
 
-    def caches_on_disk(self) -> list[str]:
-        """Return the names of the caches that have a SQLite file in this namespace, sorted."""
-        before, after = self.cache_file("0").name.rsplit("0", 1)
+    def cipher(self, name: str) -> Cipher:
+        """Return how a cache's file is encrypted.
+
+        Raises:
+            KeyRingError: It is, and there is no key ring.
+        """
+        if self.settings.sqlite_file_encryption:
+            self.refuse_without_ring(f"the file of the cache {name!r} cannot be read")
+        return cipher_of(self.settings, name, lambda purpose: self.manager.ring().subkey(purpose, b""))
+
+    def caches_on_disk(self, part: str = "") -> list[str]:
+        """Return the names of the caches that have a SQLite file in this namespace, sorted.
+
+        Args:
+            part: What follows the name in that of the file, such as ``.locks``.
+        """
+        before, after = self.cache_file(f"0{part}").name.rsplit("0", 1)
         shape = re.compile(rf"{re.escape(before)}([a-z0-9_-]{{1,64}}){re.escape(after)}")
         found = (shape.fullmatch(path.name) for path in self.folder.glob("*.db"))
         return sorted(match[1] for match in found if match is not None and not _MASTER.fullmatch(match[1]))

@@ -266,6 +266,22 @@ class Diagnosis(TypedDict):
     checks: Annotated[list[Check], "every check, the worst first"]
 
 
+class Rewritten(TypedDict):
+    """One file."""
+
+    file: Annotated[str, "the file"]
+    rows: Annotated[int | None, "how many it has; null if it was so already, or is empty"]
+
+
+class Encrypted(TypedDict):
+    """What `encrypt-files` prints."""
+
+    encrypted: Annotated[bool, "whether the files are encrypted now"]
+    files: Annotated[list[Rewritten], "the files of the caches, of their locks, and the backups of state"]
+    damaged_copies: Annotated[list[str], "copies of files that were found damaged; they stay as they are"]
+    setting: Annotated[bool, "SQLITE_FILE_ENCRYPTION"]
+
+
 class Moved(TypedDict):
     """What became of the entries of one cache; each counts once."""
 

@@ -80,6 +80,13 @@ class Settings:
         86400, _NEVER, "How often the space of expired entries is given back to the file system."
     )
 
+    sqlite_file_encryption: bool = variable(
+        False,
+        _FLAG,
+        "Whether the files are encrypted as a whole, readable keys and times included. Needs apsw-sqlite3mc in place "
+        "of apsw; 'openalgo-cache encrypt-files' encrypts files that are there already.",
+    )
+
     redis_url: ServerUrl | None = variable(
         None,
         addresses.URL,

@@ -61,6 +61,16 @@ def _sqlite(settings: Settings) -> Iterator[Finding]:
     if path.suffix in {".db", ".sqlite", ".sqlite3"}:
         problem = f"is what file names begin with, not a file: the first would be {path.name}_auth.db"
         yield Finding("SQLITE_CACHE_PATH", str(path), problem, "Write it without its ending", "warning")
+    if settings.sqlite_file_encryption and not _can_encrypt_files():
+        problem = "needs apsw-sqlite3mc in the place of apsw, which cannot encrypt files"
+        fix = "Run 'pip uninstall --yes apsw', then 'pip install apsw-sqlite3mc'"
+        yield Finding("SQLITE_FILE_ENCRYPTION", "true", problem, fix)
+
+
+def _can_encrypt_files() -> bool:
+    import apsw  # noqa: PLC0415  # takes time to load, and only who asks for encryption need wait for it
+
+    return hasattr(apsw, "mc_version")
 
 
 def _sessions(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import apsw
 from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenListener
 from openalgo_cache.backends.sqlite import schema, upkeep
 from openalgo_cache.backends.sqlite.backup import Backups, IsIntact
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher, cipher_of
 from openalgo_cache.backends.sqlite.recency import Recency, recency_file
 from openalgo_cache.backends.sqlite.schema import GET
 from openalgo_cache.backends.sqlite.store import Store
@@ -47,6 +48,7 @@ class SQLiteBackend(CacheBackend):
             newer than its backup. By default every record that can be read is.
         wal: Whether to keep a write-ahead log. Without it there is no change token, and readers wait for writers.
         vacuum_interval: Seconds between giving unused space back to the file system; 0 for never.
+        cipher: How its files are encrypted.
         clock: Where the time comes from.
     """
 
@@ -59,17 +61,18 @@ class SQLiteBackend(CacheBackend):
         is_intact: IsIntact | None = None,
         wal: bool = True,
         vacuum_interval: float = 86_400,
+        cipher: Cipher = PLAIN,
         clock: Clock = system_clock,
     ) -> None:
         self.path = Path(path)
         self._maxsize = maxsize
         self._now = clock
-        self._backups = Backups(self.path, is_intact or _all_intact) if durable else None
+        self._backups = Backups(self.path, is_intact or _all_intact, cipher) if durable else None
         # Without a log FULL is not enough: the last commit's journal can be there again after a power cut, and undo it.
         synchronous = ("FULL" if wal else "EXTRA") if durable else "NORMAL"
-        self._store = Store(self.path, synchronous=synchronous, wal=wal, backups=self._backups)
+        self._store = Store(self.path, synchronous=synchronous, wal=wal, backups=self._backups, cipher=cipher)
         bounded = maxsize is not None
-        self._recency = Recency(recency_file(self.path), clock, wal=wal) if bounded else None
+        self._recency = Recency(recency_file(self.path), clock, wal=wal, cipher=cipher) if bounded else None
         self._note: Callable[[str], object] = self._recency.note if self._recency is not None else len
         idle = self._store.pool.idle
         self._borrow, self._give_back = idle.pop, idle.append
@@ -92,6 +95,7 @@ class SQLiteBackend(CacheBackend):
             is_intact=request.is_intact,
             wal=settings.sqlite_wal_mode,
             vacuum_interval=settings.sqlite_vacuum_interval or 0,
+            cipher=cipher_of(settings, request.cache, request.subkey),
             clock=request.clock,
         )
 

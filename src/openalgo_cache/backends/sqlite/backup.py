@@ -13,7 +13,9 @@ from typing import Final
 import apsw
 
 from openalgo_cache import files
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
 from openalgo_cache.backends.sqlite.damage import Row, Salvage, salvage
+from openalgo_cache.backends.sqlite.schema import PAGE_SIZE
 
 _log = logging.getLogger("openalgo_cache")
 
@@ -28,18 +30,19 @@ class Backups:
     Args:
         path: The cache file.
         is_intact: Whether a record, under its stored key, is as it was written.
+        cipher: How the file is encrypted, and so they.
     """
 
-    __slots__ = ("_is_intact", "_path")
+    __slots__ = ("_cipher", "_is_intact", "_path")
 
-    def __init__(self, path: Path, is_intact: IsIntact) -> None:
+    def __init__(self, path: Path, is_intact: IsIntact, cipher: Cipher = PLAIN) -> None:
         self._path = path
         self._is_intact = is_intact
+        self._cipher = cipher
 
     def existing(self) -> list[Path]:
         """Return the backups, the newest first."""
-        found = self._path.parent.glob(f"{self._path.stem}.backup-????????{self._path.suffix}")
-        return sorted(found, reverse=True)
+        return backups_of(self._path)
 
     def make(self, connection: apsw.Connection, now: float) -> bool:
         """Make the day's backup, unless it is there; return whether it was made.
@@ -58,7 +61,7 @@ class Backups:
         unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
-            _copy(connection, unfinished)
+            _copy(connection, unfinished, self._cipher)
             files.replace_private(target, unfinished.read_bytes())
         finally:
             unfinished.unlink(missing_ok=True)
@@ -75,7 +78,7 @@ class Backups:
         Args:
             salvaged: What can still be read of the file.
         """
-        sources = [salvaged.rows, *(found for path in self.existing() if (found := salvage(path).rows))]
+        sources = [salvaged.rows, *(found for path in self.existing() if (found := salvage(path, self._cipher).rows))]
         wanted = set(salvaged.rows)
         # A record that is not intact under its key may be another's, whose key is what was damaged.
         certain = salvaged.complete and all(self._is_intact(row[0], row[3]) for row in salvaged.rows.values())
@@ -94,8 +97,14 @@ class Backups:
         return next((row for row in candidates if self._is_intact(row[0], row[3])), candidates[0])
 
 
-def _copy(connection: apsw.Connection, target: Path) -> None:
-    with closing(apsw.Connection(str(target))) as copy:
+def backups_of(path: Path) -> list[Path]:
+    """Return the backups of a cache file, the newest first."""
+    return sorted(path.parent.glob(f"{path.stem}.backup-????????{path.suffix}"), reverse=True)
+
+
+def _copy(connection: apsw.Connection, target: Path, cipher: Cipher) -> None:
+    with closing(cipher.open(str(target), apsw.SQLITE_OPEN_READWRITE)) as copy:
+        copy.pragma("page_size", PAGE_SIZE)  # an encrypted file is only copied to one of the same pages
         with copy.backup("main", connection, "main") as copying:
             copying.step(-1)
         copy.pragma("journal_mode", "delete")  # a single file, which can be read without a log beside it

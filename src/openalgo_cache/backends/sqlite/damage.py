@@ -1,7 +1,7 @@
 """Damaged files: looked at closely, set aside as a copy, then written anew in place.
 
 A file that others have open cannot be replaced by renaming: they would go on writing to the old one, or mix the two. So
-what it shall hold is made in memory first, and then copied over it by SQLite, page by page in one transaction, under a
+what it shall hold is made apart first, and then copied over it by SQLite, page by page in one transaction, under a
 flag that makes it overlook what is there (https://sqlite.org/c3ref/c_dbconfig_defensive.html, RESET_DATABASE). Whoever
 has the file open sees the old pages or the new ones; if the disk is full, nothing has changed.
 """
@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from openalgo_cache.backends.sqlite import schema
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
 from openalgo_cache.backends.sqlite.errors import FAILURES, may_be_damage
+from openalgo_cache.backends.sqlite.rawfile import raw
 
 _log = logging.getLogger("openalgo_cache")
 
@@ -56,7 +58,9 @@ Restore = Callable[[Salvage], list[Row]]
 """Chooses the rows that the new file shall have."""
 
 
-def rebuild(path: Path, statements: tuple[str, ...], restore: Restore | None, *, wal: bool) -> bool:
+def rebuild(
+    path: Path, statements: tuple[str, ...], restore: Restore | None, *, wal: bool, cipher: Cipher = PLAIN
+) -> bool:
     """Set a damaged file aside and write it anew; the caller holds the writer's lock.
 
     Args:
@@ -64,12 +68,13 @@ def rebuild(path: Path, statements: tuple[str, ...], restore: Restore | None, *,
         statements: The schema.
         restore: Chooses what the new file shall hold; None for nothing.
         wal: Whether to keep a write-ahead log.
+        cipher: How it is encrypted. One that was written in another way must not come here.
 
     Returns:
         False if the file turns out to be sound: somebody else was here first.
     """
     keep_log(path)
-    if _is_sound(path, statements):
+    if _is_sound(path, statements, cipher):
         return False
     copy = _copy_aside(path)
     _log.error(
@@ -78,13 +83,13 @@ def rebuild(path: Path, statements: tuple[str, ...], restore: Restore | None, *,
         f"is kept in {copy}" if copy else f"is not kept, since {_COPIES_KEPT} damaged copies are there already",
     )
     _lengthen_log(path)
-    _mend_header(path, statements)
-    rows = [] if restore is None else restore(salvage(path))
-    with closing(_open(path)) as connection, closing(schema.in_memory(statements)) as content:
+    _mend_header(path, statements, cipher)
+    rows = [] if restore is None else restore(salvage(path, cipher))
+    with closing(_open(path, cipher, verify=False)) as connection, _apart(path, statements, cipher) as content:
         with content:
             content.executemany(schema.PUT, rows)
         _overwrite(connection, content)
-    with closing(schema.connect(path, "FULL", wal=wal)) as connection:
+    with closing(schema.connect(path, "FULL", wal=wal, cipher=cipher)) as connection:
         # The log may be what is damaged: it is not needed any more, and begins anew.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return True
@@ -106,10 +111,13 @@ def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def salvage(path: Path) -> Salvage:
-    """Return what can be read of a cache file, from either end up to the first damaged page."""
+def salvage(path: Path, cipher: Cipher = PLAIN) -> Salvage:
+    """Return what can be read of a cache file, from either end up to the first page that makes no sense.
+
+    Whether a page carries its tag is not asked, since records are verified one by one.
+    """
     rows: dict[str, Row] = {}
-    with _bearing_damage(), closing(_open(path)) as connection:
+    with _bearing_damage(), closing(_open(path, cipher, verify=False)) as connection:
         connection.config(apsw.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1)  # bears a file that was cut off
         for order in (_FORWARDS, _BACKWARDS):
             with _bearing_damage():
@@ -141,9 +149,9 @@ def _usable(row: tuple[Any, ...]) -> Iterator[tuple[str, Row]]:
             yield text, (text, usable_expiry, created_at if type(created_at) is float else 0.0, value)
 
 
-def _is_sound(path: Path, statements: tuple[str, ...]) -> bool:
+def _is_sound(path: Path, statements: tuple[str, ...], cipher: Cipher) -> bool:
     """Return whether a file is whole, ours, and holds nothing that was never written."""
-    with _bearing_damage(), closing(_open(path)) as connection:
+    with _bearing_damage(), closing(_open(path, cipher)) as connection:
         return (
             schema.is_complete(connection, statements)
             and connection.execute("PRAGMA integrity_check(1)").get == "ok"
@@ -152,9 +160,9 @@ def _is_sound(path: Path, statements: tuple[str, ...]) -> bool:
     return False
 
 
-def _open(path: Path) -> apsw.Connection:
+def _open(path: Path, cipher: Cipher, *, verify: bool = True) -> apsw.Connection:
     """Open a file as it is; to close it again does not bring its log to it, so that both can be copied."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = cipher.open(str(path), apsw.SQLITE_OPEN_READWRITE, verify=verify)
     connection.set_busy_timeout(schema.BUSY_TIMEOUT_MS)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return connection
@@ -172,20 +180,54 @@ def _lengthen_log(path: Path) -> None:
         os.truncate(log_of(path), log_of(path).stat().st_size + 2 * schema.LOG_BYTES)
 
 
-def _mend_header(path: Path, statements: tuple[str, ...]) -> None:
+def _mend_header(path: Path, statements: tuple[str, ...], cipher: Cipher) -> None:
     """Put a new header in the place of whatever is there, so that the pages behind it can be read.
 
     It also fits the pages in the log, and those that others have in mind: all our files have pages of the same size.
     """
+    header = _first_page(path, statements, cipher) if cipher.encrypts else _header(statements)
+    with raw(path, apsw.SQLITE_OPEN_MAIN_DB) as file:
+        if cipher.encrypts or file.xFileSize() > len(header):
+            file.xWrite(header, 0)
+
+
+def _header(statements: tuple[str, ...]) -> bytes:
     with closing(schema.in_memory(statements)) as content:
         header = bytearray(content.serialize("main")[:_HEADER_BYTES])
     header[_PAGES] = bytes(4)  # unknown: as many as the file has
-    with _raw(path, apsw.SQLITE_OPEN_MAIN_DB) as file:
-        if file.xFileSize() > len(header):
-            file.xWrite(bytes(header), 0)
+    return bytes(header)
+
+
+def _first_page(path: Path, statements: tuple[str, ...], cipher: Cipher) -> bytes:
+    """Return an encrypted first page: its tag covers the header, so it is replaced with it."""
+    with _apart(path, statements, cipher) as content:
+        # As many pages as the damaged file at least, or those behind would be no part of it.
+        content.execute("CREATE TABLE padding (bytes BLOB)")
+        content.execute("INSERT INTO padding VALUES (zeroblob(?))", (path.stat().st_size,))
+        content.execute("DROP TABLE padding")
+        with raw(Path(content.filename), apsw.SQLITE_OPEN_MAIN_DB) as file:
+            return file.xRead(schema.PAGE_SIZE, 0)
+
+
+@contextmanager
+def _apart(path: Path, statements: tuple[str, ...], cipher: Cipher) -> Iterator[apsw.Connection]:
+    """Make an empty database with a schema: in memory, or, since SQLite copies between encrypted files only, beside."""
+    if not cipher.encrypts:
+        with closing(schema.in_memory(statements)) as content:
+            yield content
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    try:
+        with closing(schema.connect(unfinished, "OFF", wal=False, cipher=cipher)) as content:
+            schema.ensure(content, statements)
+            yield content
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _overwrite(connection: apsw.Connection, content: apsw.Connection) -> None:
+    connection.pragma("page_size", schema.PAGE_SIZE)  # where nothing is left that would say so
     connection.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
     try:
         with connection.backup("main", content, "main") as copying:
@@ -215,17 +257,7 @@ def _copy_aside(path: Path) -> Path | None:
 
 
 def _copy(path: Path, target: int, kind: int) -> None:
-    with os.fdopen(target, "wb") as file, _raw(path, kind) as source:
+    with os.fdopen(target, "wb") as file, raw(path, kind) as source:
         size = source.xFileSize()
         for offset in range(0, size, _CHUNK):
             file.write(source.xRead(min(_CHUNK, size - offset), offset))
-
-
-@contextmanager
-def _raw(path: Path, kind: int) -> Iterator[apsw.VFSFile]:
-    """Open a file's bytes through SQLite: to close a descriptor of our own would drop the locks that SQLite holds."""
-    file = apsw.VFSFile("", str(path), [kind | apsw.SQLITE_OPEN_READWRITE, 0])
-    try:
-        yield file
-    finally:
-        file.xClose()

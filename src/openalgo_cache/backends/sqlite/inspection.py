@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
 from openalgo_cache.backends.sqlite.errors import DAMAGED, translated
 from openalgo_cache.backends.sqlite.recency import recency_file
 
@@ -61,20 +62,21 @@ class Inspection:
     problems: tuple[str, ...] = ()
 
 
-def inspect(path: Path, now: float, *, check: bool = False) -> Inspection | None:
+def inspect(path: Path, now: float, *, check: bool = False, cipher: Cipher = PLAIN) -> Inspection | None:
     """Look into a cache file. Not while this process forks: the connection is not closed for that.
 
     Args:
         path: The file.
         now: Seconds since the epoch; decides what has expired.
         check: Whether SQLite walks the whole file and compares tables with indexes (``PRAGMA quick_check``).
+        cipher: How it is encrypted.
 
     Returns:
         What was seen; None if there is no such file, or an empty one that nobody has written to yet.
 
     Raises:
         BackendUnavailableError: The file cannot be opened or read.
-        BackendMisconfiguredError: We may not use it.
+        BackendMisconfiguredError: We may not use it, or it is not encrypted as it should be.
     """
     if not path.exists():
         return None
@@ -95,23 +97,25 @@ def inspect(path: Path, now: float, *, check: bool = False) -> Inspection | None
         }
 
     try:
-        seen = _looking(path, look)
+        cipher.refuse_others(path)
+        seen = _looking(path, cipher, look)
     except DAMAGED as error:
         seen = {"problems": (f"it is no readable database ({type(error).__name__})",)}
     except (apsw.Error, OSError) as error:
         raise translated(error, path) from None
     if seen is None:
         return None
-    return Inspection(path=path, file_bytes=_size(path), journal_bytes=_size(_log(path)), **seen, **_recency(path))
+    file_bytes, journal_bytes = _size(path), _size(_log(path))
+    return Inspection(path=path, file_bytes=file_bytes, journal_bytes=journal_bytes, **seen, **_recency(path, cipher))
 
 
-def _recency(path: Path) -> dict[str, Any]:
+def _recency(path: Path, cipher: Cipher) -> dict[str, Any]:
     """Look into the recency file; what cannot be read there costs nothing but the order of evictions."""
     recency = recency_file(path)
     if not recency.exists():
         return {}
     try:
-        keys_read, reads, last_read_at = _looking(recency, lambda connection: connection.execute(_READS).get)
+        keys_read, reads, last_read_at = _looking(recency, cipher, lambda connection: connection.execute(_READS).get)
     except (apsw.Error, OSError):
         return {}
     return {"keys_read": keys_read, "reads": reads, "last_read_at": last_read_at}
@@ -122,25 +126,26 @@ def _check(connection: apsw.Connection) -> tuple[str, ...]:
     return () if found == ["ok"] else tuple(found)
 
 
-def _looking(path: Path, look: Callable[[apsw.Connection], T]) -> T:
+def _looking(path: Path, cipher: Cipher, look: Callable[[apsw.Connection], T]) -> T:
     """Return what ``look`` sees, by a connection that leaves nothing behind in the folder."""
     if _log(path).exists() or path.with_name(f"{path.name}-journal").exists():
-        return _connected(path, "mode=ro", look)
+        return _connected(path, cipher, "mode=ro", look)
     # Nobody has the file open. To open it the usual way would create a log, which a reader cannot remove again.
     try:
-        seen = _connected(path, "immutable=1", look)
+        seen = _connected(path, cipher, "immutable=1", look)
     except apsw.Error:
         if not _log(path).exists():
             raise
     else:
         if not _log(path).exists():
             return seen
-    return _connected(path, "mode=ro", look)  # somebody began to write meanwhile: what was seen may be half of it
+    # Somebody began to write meanwhile: what was seen may be half of it.
+    return _connected(path, cipher, "mode=ro", look)
 
 
-def _connected(path: Path, how: str, look: Callable[[apsw.Connection], T]) -> T:
+def _connected(path: Path, cipher: Cipher, how: str, look: Callable[[apsw.Connection], T]) -> T:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    connection = apsw.Connection(f"{path.absolute().as_uri()}?{how}", flags=flags)
+    connection = cipher.open(f"{path.absolute().as_uri()}?{how}", flags)
     try:
         connection.set_busy_timeout(_PATIENCE_MS)
         return look(connection)

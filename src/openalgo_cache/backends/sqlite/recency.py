@@ -15,6 +15,7 @@ from typing import Final
 import apsw
 
 from openalgo_cache.backends.sqlite import schema
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
 from openalgo_cache.backends.sqlite.store import Store
 from openalgo_cache.clock import Clock
 from openalgo_cache.errors import CacheError
@@ -41,6 +42,7 @@ class Recency:
         path: The recency file.
         clock: Where the time comes from.
         wal: Whether to keep a write-ahead log.
+        cipher: How the file is encrypted.
 
     Attributes:
         note: Notes a read of a key: the queue's own method, since every read calls it.
@@ -48,8 +50,8 @@ class Recency:
 
     __slots__ = ("_gone", "_noted", "_now", "_reads", "_store", "note")
 
-    def __init__(self, path: Path, clock: Clock, *, wal: bool = True) -> None:
-        self._store = Store(path, schema.RECENCY_SCHEMA, synchronous="OFF", wal=wal)
+    def __init__(self, path: Path, clock: Clock, *, wal: bool = True, cipher: Cipher = PLAIN) -> None:
+        self._store = Store(path, schema.RECENCY_SCHEMA, synchronous="OFF", wal=wal, cipher=cipher)
         self._now = clock
         self._gone: set[str] = set()
         self._noted: dict[str, tuple[float, int]] = {}

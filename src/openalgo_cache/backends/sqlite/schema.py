@@ -16,6 +16,8 @@ from typing import Final
 
 import apsw
 
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
+
 APPLICATION_ID: Final = 0x4F414331
 """Marks the files as ours ("OAC1")."""
 
@@ -61,18 +63,17 @@ _OBJECTS: Final = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NU
 WINDOW: Final = "SELECT key, expires_at, CAST(created_at AS REAL) FROM cache WHERE key > ? ORDER BY key LIMIT ?"
 
 
-def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
+def connect(path: Path, synchronous: str, *, wal: bool, cipher: Cipher = PLAIN) -> apsw.Connection:
     """Open a cache file, which may be new and empty.
 
     Args:
         path: The file; it exists already, with its final mode.
         synchronous: ``OFF``, ``NORMAL``, ``FULL`` or ``EXTRA``.
         wal: Whether to keep a write-ahead log.
+        cipher: How it is encrypted.
     """
     # Each connection is used by one thread at a time, so SQLite need not see to it with mutexes of its own.
-    connection = apsw.Connection(
-        str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=16
-    )
+    connection = cipher.open(str(path), apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statements=16)
     if connection.readonly("main"):  # it would stay so when the file may be written again
         connection.close()
         raise apsw.ReadOnlyError("the file may not be written")
@@ -81,7 +82,7 @@ def connect(path: Path, synchronous: str, *, wal: bool) -> apsw.Connection:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         mode = connection.pragma("journal_mode")
         if connection.pragma("page_count") == 0:
-            _mark(connection)
+            mark(connection)
         if mode != ("wal" if wal else "delete"):
             connection.pragma("journal_mode", "wal" if wal else "delete")
         connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
@@ -125,7 +126,7 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 def in_memory(statements: tuple[str, ...]) -> apsw.Connection:
     """Return an empty database with a schema, in memory."""
     connection = apsw.Connection(":memory:")
-    _mark(connection)
+    mark(connection)
     ensure(connection, statements)
     return connection
 
@@ -140,7 +141,8 @@ def is_complete(connection: apsw.Connection, statements: tuple[str, ...]) -> boo
     return connection.pragma("application_id") == APPLICATION_ID and wanted <= set(connection.execute(_OBJECTS))
 
 
-def _mark(connection: apsw.Connection) -> None:
+def mark(connection: apsw.Connection) -> None:
+    """Make an empty database one of ours."""
     connection.pragma("page_size", PAGE_SIZE)
     with transaction(connection):  # at once: a file with half of it would be taken for another program's
         connection.pragma("auto_vacuum", 2)  # incremental; has to be said before the first table

@@ -18,6 +18,7 @@ from openalgo_cache import files
 from openalgo_cache.backends.base import TokenListener
 from openalgo_cache.backends.sqlite import damage, forking, schema, walindex
 from openalgo_cache.backends.sqlite.backup import Backups
+from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
 from openalgo_cache.backends.sqlite.dataversion import DataVersion
 from openalgo_cache.backends.sqlite.errors import FAILURES, may_be_damage, translated
 from openalgo_cache.backends.sqlite.pool import Link, Pool
@@ -54,6 +55,7 @@ class Store:
             matter.
         wal: Whether to keep a write-ahead log.
         backups: Where a damaged file comes back from; None if it is written anew with nothing in it.
+        cipher: How the file is encrypted.
 
     Attributes:
         on_open: Called whenever the file was opened.
@@ -62,7 +64,7 @@ class Store:
         damages: How many times it was found damaged, and written anew by this process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a setting of the file
         self,
         path: Path,
         statements: tuple[str, ...] = schema.CACHE_SCHEMA,
@@ -70,6 +72,7 @@ class Store:
         synchronous: str = "NORMAL",
         wal: bool = True,
         backups: Backups | None = None,
+        cipher: Cipher = PLAIN,
     ) -> None:
         self.path = path
         self._database = Path(os.path.realpath(path))
@@ -77,6 +80,7 @@ class Store:
         self._synchronous = synchronous
         self._wal = wal
         self._backups = backups
+        self._cipher = cipher
         self.pool = Pool(self._connect)
         self._mutex = QueueLock()
         self._file_lock = FileLock(path.with_name(path.name + ".lock"))
@@ -263,7 +267,7 @@ class Store:
         if self._inherited:
             raise BackendUnavailableError(f"the cache file {self.path} was in use when this process was forked")
         damage.keep_log(self.path)
-        return schema.connect(self.path, self._synchronous, wal=self._wal)
+        return schema.connect(self.path, self._synchronous, wal=self._wal, cipher=self._cipher)
 
     def _prepare(self) -> None:
         """Create the file and its schema, once; under the mutex."""
@@ -279,6 +283,7 @@ class Store:
             except FileExistsError:
                 if self._was_emptied():
                     raise apsw.NotADBError("the file was emptied") from None
+                self._cipher.refuse_others(self.path)
             schema.ensure(self._writing().connection, self._statements)
         self._place = _place_of(self.path)
         self._ready = True
@@ -302,7 +307,11 @@ class Store:
             self._close(_PATIENCE)
             try:
                 with self._file_lock:
-                    self.damages += damage.rebuild(self.path, self._statements, restore, wal=self._wal)
+                    for path in (self.path, *(self._backups.existing() if self._backups is not None else ())):
+                        self._cipher.refuse_others(path)
+                    self.damages += damage.rebuild(
+                        self.path, self._statements, restore, wal=self._wal, cipher=self._cipher
+                    )
             finally:
                 self.pool.reopen()
 

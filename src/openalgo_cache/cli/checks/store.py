@@ -53,9 +53,9 @@ def check_soundness(session: Session) -> Iterator[Check]:
     now = session.now()
     for name in session.caches_on_disk():
         try:
-            seen = inspect(session.cache_file(name), now, check=True)
+            seen = inspect(session.cache_file(name), now, check=True, cipher=session.cipher(name))
         except CacheError as problem:
-            yield error("cache files", str(problem), "Run as the owner of the file; then look again")
+            yield error("cache files", str(problem), "Do what it says, or run as the owner; then look again")
             continue
         if seen is None:
             continue
