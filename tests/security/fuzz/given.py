@@ -15,7 +15,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from openalgo_cache import CacheManager, Settings
-from openalgo_cache.errors import InvalidKeyError, SymbolImportError, UnreadableRecordError
+from openalgo_cache.errors import InvalidKeyError, SymbolImportError, UnreadableRecordError, UnsupportedValueError
 from openalgo_cache.integrations.merge import SessionConflict, merge
 from openalgo_cache.integrations.sessions import CacheSessions
 from openalgo_cache.keys import text
@@ -164,7 +164,7 @@ def _key_texts(_: Path) -> Iterator[Run]:
 TARGETS: Final = (
     Target("settings", _settings, (InvalidSettingsError,)),
     Target("contracts", _contracts, (SymbolImportError,)),
-    Target("cookies", _cookies, (SessionConflict, UnreadableRecordError)),
+    Target("cookies", _cookies, (SessionConflict, UnreadableRecordError, UnsupportedValueError)),
     Target("calls", _calls),
     Target("key-texts", _key_texts, (InvalidKeyError,)),
 )

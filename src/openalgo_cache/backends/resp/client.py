@@ -142,7 +142,7 @@ class Client:
                 if isinstance(reply, Exception):
                     raise self._errors.of_reply(reply, node.name) from reply
                 try:
-                    cursor, found = int(reply[0]), reply[1]
+                    asked, cursor, found = cursor, int(reply[0]), reply[1]
                     new = [key for key in dict.fromkeys(found) if key not in seen]
                     keys = [text for key in new if (text := key.decode(errors="replace")).encode() == key]
                 except (TypeError, ValueError, LookupError, AttributeError):
@@ -152,6 +152,8 @@ class Client:
                     yield keys
                 if cursor == 0:
                     break
+                if cursor == asked:  # it would never end
+                    raise self._errors.of_nonsense(node.name)
 
     def misunderstood(self, key: str) -> Failure:
         """Return the error of a reply, to a command about a key, of a kind that the command does not have."""
