@@ -34,6 +34,7 @@ USERS: Final = {
     "openalgo_cache/slots.py": "journal slots: test_bits.py, test_moves.py",
     "openalgo_cache/manager.py": "hands the ring's subkeys to the symbol master",
     "openalgo_cache/audit/line.py": "audit lines: test_bits.py, tests/audit",
+    "openalgo_cache/cli/auditing.py": "blinds a key to search for it",
     "openalgo_cache/backends/invalidation/announcements.py": "announcements: test_bits.py, test_moves.py",
     "openalgo_cache/backends/resp/backend.py": "derives the key of announcements",
     "openalgo_cache/symbols/signing.py": "rows of the symbol master: test_bits.py, tests/symbols/test_tampering.py",
@@ -42,6 +43,7 @@ USERS: Final = {
     "openalgo_cache/testing/rig.py": "the public conformance suite",
     "openalgo_host/csrf.py": "tokens of forms: test_bits.py",
     "openalgo_host/api_keys.py": "hashes of API keys: tests/host",
+    "openalgo_host/vault.py": "secrets in the host's database: test_bits.py",
     "openalgo_host/pages/login.py": "hands a subkey to csrf.py",
 }
 

@@ -32,12 +32,14 @@ from openalgo_cache.symbols.shelf import Shelf
 from openalgo_cache.symbols.signing import Signer
 from openalgo_cache.transfer.exportfile import Reader
 from openalgo_host.csrf import COOKIE, AnonymousForms
+from openalgo_host.vault import Vault, VaultError
 from tests.codec import vectors
 from tests.codec.vectors import RING
 from tests.security.attack import Attack
 from tests.security.harms import SAMPLED, Harm, cuts, fills, flips, splices
 from tests.security.kinds import KINDS, planted
 from tests.security.stores import BACKENDS, Ground, ground_on
+from tests.stacks import manager
 from tests.transfer import golden
 
 GOLDEN = {name: one for name, one in vectors.load().items() if one.mode != "plain"}
@@ -297,6 +299,21 @@ def test_every_bit_of_a_token_of_a_form(attack: Attack) -> None:
         attack.tried(succeeded=is_genuine(nonce.encode(), changed), what=f"token, {what}")
     for what, changed in flips(nonce.encode()):
         attack.tried(succeeded=is_genuine(changed, token.encode()), what=f"cookie, {what}")
+
+
+@pytest.mark.attack("bits", "every bit of a secret in the host's database")
+def test_every_bit_of_a_secret_in_the_vault(tmp_path: Path, attack: Attack) -> None:
+    """Changed, or moved to another row, or read with another key ring."""
+    houses = [manager(tmp_path / name) for name in ("ours", "theirs")]
+    vault, foreign = map(Vault, houses)
+    sealed, other = vault.seal("api_keys/1", "the key"), vault.seal("api_keys/1", "another key")
+    assert vault.open("api_keys/1", sealed) == "the key"
+    for what, changed in chain(all_harms(sealed), splices(sealed, other)):
+        attack.tried(succeeded=is_read(lambda: vault.open("api_keys/1", changed), VaultError), what=what)  # noqa: B023
+    for who, place in ((vault, "api_keys/2"), (vault, "api_keys/"), (foreign, "api_keys/1")):
+        attack.tried(succeeded=is_read(lambda: who.open(place, sealed), VaultError), what=place)  # noqa: B023
+    for house in houses:
+        house.close()
 
 
 def _json_or_none(content: bytes) -> object:

@@ -11,6 +11,8 @@ from typing import Final
 
 import ormsgpack
 
+from openalgo_cache.audit import line
+from openalgo_cache.audit.event import Event
 from openalgo_cache.codec import keyring
 from openalgo_cache.slots import SLOT, LostDelete, Slots
 from openalgo_cache.symbols import COLUMNS
@@ -114,10 +116,10 @@ def _records() -> list[bytes]:
 
 def _keys() -> list[bytes]:
     return [
-        b"RELIANCE", b"M&M|NSE", b"!i12", b"!i" + b"9" * 6000, b"!i-0", b"!i 1_0", "!i\u0661".encode(), b"!b1", b"!b2",
-        b"!x00ff", b"!x0", b"!x 0 0", b"!n", b"!t", b"!t1:a3:!i1", b"!t-1:a", b"!t99999999999999999999:a", b"!t1:",
-        b"!t" * 4000, b"!t2:!t", b"%25", b"%", b"%zz", b"%2A%5B", b"~hash", b"!s!x", b"\xff\xfe", b"\xed\xa0\x80",
-        b"\0", "a\u202eb".encode(), b"a" * 513, b"*", b"a:b:c", b"{x}", b"",
+        b"RELIANCE", b"M&M|NSE", b"!i12", b"!i" + b"9" * 6000, b"!i-0", b"!i 1_0", "!i\u0661".encode(), b"!b1",
+        b"!b2", b"!x00ff", b"!x0", b"!x 0 0", b"!n", b"!t", b"!t1:a3:!i1", b"!t-1:a", b"!t99999999999999999999:a",
+        b"!t1:", b"!t" * 4000, b"!t2:!t", b"%25", b"%", b"%zz", b"%2A%5B", b"~hash", b"!s!x", b"\xff\xfe",
+        b"\xed\xa0\x80", b"\0", "a\u202eb".encode(), b"a" * 513, b"*", b"a:b:c", b"{x}", b"",
     ]  # fmt: skip
 
 
@@ -194,6 +196,24 @@ def _small_files() -> list[bytes]:
         b"../" * 11,
     ]  # fmt: skip
     return _ways(texts, 0, 1, 2)
+
+
+def _audit_logs() -> list[bytes]:
+    key = line.chain_key(RING, "space", "0" * 32)
+    signed, _ = line.sign(key, line.Head("0" * 32, 7, line.FIRST), 1.0, Event("auth", "GET", "k", "m"), "i")
+    forged = signed.replace(b'"GET"', b'"SET"')
+    lines = [
+        forged, forged[:-1], forged * 3, b"\n" * 500, b"{", b"[" * 100_000, b"{}\n", b"\xff\n\0\n",
+        b"x" * ((1 << 20) + 9), b"", b'{"timestamp":"' * 3000 + b"\n",
+        forged.replace(b'"sequence":8', b'"sequence":0'), forged.replace(b":8", b":" + b"9" * 18),
+    ]  # fmt: skip
+    said = [
+        b"", b"after x 1 " + b"0" * 64, b"goes on from " + b"0" * 32 + b" x", b"at 1, 2 bytes, sha256 " + b"0" * 64,
+        b"\xff\n", b'"},"mac":"', b"after " + b"a" * 4000 + b" 1 x", b"{" * 5000, b'{"file": 1, "ends": {}}',
+        b"\xed\xa0\x80", b"9" * 5000, b"at " + b"9" * 5000 + b", 1 bytes, sha256 " + b"0" * 64,
+        b"after x " + b"9" * 4000 + b" " + b"0" * 64,
+    ]  # fmt: skip
+    return [*_ways(lines, 0), *_ways(said, 1, 2, 3, 4, 5)]
 
 
 def _snapshots() -> list[bytes]:
@@ -343,6 +363,7 @@ _SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "key-rings": _key_rings,
     "exports": _exports,
     "small-files": _small_files,
+    "audit-logs": _audit_logs,
     "snapshots": _snapshots,
     "settings": _settings,
     "contracts": _contracts,

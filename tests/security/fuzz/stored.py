@@ -14,6 +14,12 @@ from typing import Final
 import ormsgpack
 
 from openalgo_cache import keys
+from openalgo_cache.audit import line
+from openalgo_cache.audit.event import Event
+from openalgo_cache.audit.reading import lines_of
+from openalgo_cache.audit.statements import RETENTION
+from openalgo_cache.audit.verification import Verification
+from openalgo_cache.audit.writer import MENDED, START, STOP
 from openalgo_cache.codec import envelope, keyring, serializers
 from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import AEAD, MAC, PLAIN
@@ -216,6 +222,33 @@ def _snapshots(_: Path) -> Iterator[Run]:
     yield run
 
 
+@contextmanager
+def _audit_logs(folder: Path) -> Iterator[Run]:
+    path, operations = folder / "cache_audit-2026-11-24.log", (START, STOP, MENDED, RETENTION, "GET")
+    key = line.chain_key(RING, "space", "0" * 32)
+
+    def run(data: bytes) -> None:
+        way, data = split(data, 1 + len(operations))
+        content = data
+        if way:  # what a process of ours wrote, of whatever it was asked for
+            said = data.decode(errors="surrogateescape")
+            event = Event(said, operations[way - 1], said, said, hit=None, detail=said)
+            content, _ = line.sign(key, line.Head("0" * 32, 0, line.FIRST), 1_795_500_000.0, event, said)
+            signed = line.read(content.removesuffix(b"\n"))
+            if signed is None or not line.verifies(key, signed):
+                raise AssertionError("a line of ours is none")
+            if len(said) < 4096 and line.contents(signed)["detail"] != said:
+                raise AssertionError("a line says something else than what happened")
+        path.write_bytes(content)
+        verification = Verification(lambda writer: line.chain_key(RING, "space", writer))
+        for raw in lines_of(path, len(content)):
+            verification.take(path, raw, "2026-11-24")
+        if not way and content.strip() and verification.chains:
+            raise AssertionError("a line that nobody signed is believed")
+
+    yield run
+
+
 TARGETS: Final = (
     Target("records", _records, (UnreadableRecordError,)),
     Target("keys", _keys, (InvalidKeyError,)),
@@ -223,5 +256,6 @@ TARGETS: Final = (
     Target("key-rings", _key_rings, (KeyRingError,)),
     Target("exports", _exports, (UnreadableExportError, KeyRingError)),
     Target("small-files", _small_files, (DamagedRecordError, BackendUnavailableError)),
+    Target("audit-logs", _audit_logs),
     Target("snapshots", _snapshots, (UnreadableRecordError,)),
 )
