@@ -44,6 +44,7 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[
         ("aio", AIO),
         ("imports", 4),
         ("symbols", SYMBOLS),
+        ("audit", 4),
     ],
 )
 def test_every_line_of_a_benchmark_is_measured(
