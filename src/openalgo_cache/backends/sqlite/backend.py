@@ -41,11 +41,11 @@ class SQLiteBackend(CacheBackend):
     """Keeps entries in a SQLite file; safe under threads, processes and forks.
 
     Args:
-        path: The file, such as ``db/cache_auth.db``; created when it is first needed. maxsize: The most entries in
-        the file, whichever process adds them; None for no bound. durable: Whether a write is on the disk when it
-        returns (``synchronous=FULL``), and a backup a day is kept. is_intact: Tells whether a record, under its
-        stored key, is as it was written; decides what of a damaged durable file is
-            newer than its backup. By default every record that can be read is.
+        path: The file, such as ``db/cache_auth.db``; created when it is first needed.
+        maxsize: The most entries in the file, whichever process adds them; None for no bound.
+        durable: Whether a write is on the disk when it returns (``synchronous=FULL``), and a backup a day is kept.
+        is_intact: Tells whether a record, under its stored key, is as it was written; decides what of a damaged durable
+            file is newer than its backup. By default every record that can be read is.
         wal: Whether to keep a write-ahead log. Without it there is no change token, and readers wait for writers.
         vacuum_interval: Seconds between giving unused space back to the file system; 0 for never.
         cipher: How its files are encrypted.
