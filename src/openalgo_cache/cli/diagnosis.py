@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from openalgo_cache.cli.checks import place, setup, store
+from openalgo_cache.cli.checks import place, server, setup, store
 from openalgo_cache.cli.checks.finding import error
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Pen, count, show
@@ -30,6 +30,7 @@ _CHECKS: Final[tuple[Callable[[Session], Iterator[Check]], ...]] = (
     store.check_damaged_copies,
     store.check_lost_deletes,
     store.check_master,
+    server.check_server,
 )
 _WORST_FIRST: Final = ("error", "warning", "ok")
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "ok": "green"}
