@@ -203,7 +203,7 @@ class Node:
                 replies.append(connection.read_response())
             except self._reply_error as error:
                 replies.append(error)
-            except ValueError:  # the libraries take a redirection apart, and it was none
+            except (TypeError, ValueError):  # a map whose keys can be none; a redirection that cannot be taken apart
                 raise self._driver.exceptions.InvalidResponse from None
         if hurried:
             limit(connection, self._timeout)
