@@ -46,6 +46,9 @@ MAX_KEY_BYTES: Final = 512
 OF_LOCKS: Final = ".locks"
 """What follows a cache's name in that of the store of its locks; no cache has a dot in its name."""
 
+OF_KEY_HOLDERS: Final = "key.holders"
+"""The name under which processes tell which keys they hold, no cache's either."""
+
 _CACHE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FORBIDDEN = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
@@ -84,7 +87,8 @@ class Keyspace:
             if label is not None and _LABEL.fullmatch(label) is None:
                 raise ConfigurationError(f"{what} is 1 to 64 of the characters A-Z a-z 0-9 _ . -, not {label!r:.80}")
         at = f"@{namespace}" if namespace is not None else ""
-        check_cache_name(cache.removesuffix(OF_LOCKS) if isinstance(cache, str) else cache)
+        if cache != OF_KEY_HOLDERS:
+            check_cache_name(cache.removesuffix(OF_LOCKS) if isinstance(cache, str) else cache)
         self.prefix = f"{prefix}{at}:{cache}:"
         self.known: dict[str, str] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, policy_of, with_options
+from openalgo_cache.census import NOT_SHARED, Census
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.codec.livering import LiveRing
-from openalgo_cache.errors import ConfigurationError, KeyRingError
+from openalgo_cache.errors import CacheError, ConfigurationError, KeyRingError
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.health import Healths, healths_of
 from openalgo_cache.keyless import keyless_stack
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("openalgo_cache")
 
 _SYMBOLS: Final = "symbols"
-NOT_SHARED: Final = frozenset({"memory", "sqlite"})
-"""Backends that no other host can reach."""
 
 
 class Options(TypedDict, total=False):
@@ -76,6 +76,9 @@ class CacheManager:
     Args:
         settings: The settings; by default those in effect when the first cache is opened.
         clock: Where the time comes from.
+
+    Attributes:
+        census: Who holds which keys, where a store is shared.
     """
 
     def __init__(self, settings: Settings | None = None, clock: Clock = system_clock) -> None:
@@ -86,6 +89,7 @@ class CacheManager:
         self._options: dict[str, dict[str, object]] = {}
         self._rings: dict[bool, LiveRing] = {}
         self._ring_problem: str | None = None
+        self.census = Census(self.ground)
         self._choice: selection.Choice | None = None
         self._audit: AuditLog | None = None
         self._symbols: SymbolMaster | None = None
@@ -197,6 +201,7 @@ class CacheManager:
             path = self.ring_path()
             if not ephemeral:
                 ring = load_ring(self.settings)
+                ring.alarm = self._audit_ring
             elif path is not None and not path.exists():
                 ring = LiveRing(KeyRing.generate())
             else:
@@ -249,6 +254,7 @@ class CacheManager:
             self._symbols.close()
         if self._audit is not None:
             self._audit.close()
+        self.census.leave()  # last: the audit log's end is written to a store, too
 
     def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
         """Return a new handle, which this manager does not keep and does not close."""
@@ -282,6 +288,8 @@ class CacheManager:
                     "cache %s: CACHE_ENCRYPTION_ENABLED=false, so new records are signed but not encrypted", name
                 )
             try:
+                if policy.sealing is not Sealing.PLAIN:
+                    self.census.take_part(backend)
                 stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
             except KeyRingError as error:
                 if policy.raises or self.settings.multi_instance_mode:
@@ -301,6 +309,14 @@ class CacheManager:
             show_counts=self.settings.cache_stats_enabled,
         )
         return cache
+
+    def _audit_ring(self, problem: str | None) -> None:
+        """Audit what has become of the key ring's file while we run."""
+        from openalgo_cache.audit import Event  # noqa: PLC0415  # only where it is used: imports stay quick
+
+        with suppress(CacheError):  # whoever must not go on without an audit is told by what is done next
+            operation = "KEY_RING_RESTORED" if problem is None else "KEY_RING_LOST"
+            self.audit().record(Event(None, operation, None, __name__, detail=problem))
 
     def _tell_of_ring(self, problem: str) -> None:
         """Say once what is wrong with a ring that was never there."""

@@ -161,7 +161,7 @@ def test_records_that_cannot_be_verified(run: Run, application: Application) -> 
     ran = run(*COPY, "--skip-unreadable")
     assert ran.code == 6
     assert "unreadable" in ran.out
-    assert run("keys", "settings").code == 0
+    assert run("list", "settings").code == 0
 
 
 def test_without_the_key_ring(run: Run, application: Application, folder: Path) -> None:

@@ -133,7 +133,7 @@ def test_delete_says_how_many_were_there(run: Run) -> None:
     ran = run("delete", "quotes", "b", "nope", "--json")
     assert (ran.code, ran.json) == (1, {"cache": "quotes", "asked": 2, "deleted": 1})
     assert deviations(ran.json, shapes.Deleted) == []
-    assert run("keys", "quotes").out.split() == ["c"]
+    assert run("list", "quotes").out.split() == ["c"]
     assert run("delete", "never_used", "x").code == 1
 
 
@@ -141,17 +141,17 @@ def test_keys_are_listed_one_a_line(run: Run) -> None:
     """Plain keys come out as they are, to be piped on; --prefix and --limit narrow them down."""
     for key in ("M&M|NSE", "NIFTY 50", "NIFTY 100", "auth-user@example.com", "08ABB", "[red]x[/red]"):
         run("set", "quotes", key, "x")
-    listed = run("keys", "quotes")
+    listed = run("list", "quotes")
     assert listed.code == 0
     assert sorted(listed.out.splitlines()) == sorted(
         ["M&M|NSE", "NIFTY 50", "NIFTY 100", "auth-user@example.com", "08ABB", "[red]x[/red]"]
     )
-    assert sorted(run("keys", "quotes", "--prefix", "NIFTY ").out.splitlines()) == ["NIFTY 100", "NIFTY 50"]
-    some = run("keys", "quotes", "--limit", "2", "--json").json
+    assert sorted(run("list", "quotes", "--prefix", "NIFTY ").out.splitlines()) == ["NIFTY 100", "NIFTY 50"]
+    some = run("list", "quotes", "--limit", "2", "--json").json
     assert (len(some["keys"]), some["more"]) == (2, True)
-    assert len(run("keys", "quotes", "--limit", "0", "--json").json["keys"]) == 6
+    assert len(run("list", "quotes", "--limit", "0", "--json").json["keys"]) == 6
     assert deviations(some, shapes.Keys) == []
-    assert run("keys", "quotes", "--prefix", "zzz").code == 1
+    assert run("list", "quotes", "--prefix", "zzz").code == 1
 
 
 def test_keys_of_other_types_round_trip(run: Run, application: Application) -> None:
@@ -160,7 +160,7 @@ def test_keys_of_other_types_round_trip(run: Run, application: Application) -> N
     cache = manager.get_cache("holidays")
     cache.set_many({2026: "int", "2026": "str", ("NSE", 1): "tuple", b"\x01": "bytes", "!i2026": "odd"})
     manager.close()
-    listed = run("keys", "holidays", "--json").json["keys"]
+    listed = run("list", "holidays", "--json").json["keys"]
     assert {entry["key"]: entry["type"] for entry in listed} == {
         "!i2026": "int",
         "2026": "str",
@@ -191,11 +191,11 @@ def test_blinded_keys_cannot_be_listed(run: Run) -> None:
     """The command says why it cannot be done, and what can be; it never prints hashes as if they were keys."""
     run("set", "auth", "user_123", "x")
     for name in ("auth", "broker"):
-        ran = run("keys", name)
+        ran = run("list", name)
         assert (ran.code, ran.out) == (2, "")
         assert "keyed hashes" in ran.err
         assert f"'stats {name}'" in ran.err
-        assert run("keys", name, "--json").error["type"] == "UsageError"
+        assert run("list", name, "--json").error["type"] == "UsageError"
 
 
 def test_the_key_of_a_blinded_cache_is_not_repeated(run: Run) -> None:
@@ -242,7 +242,7 @@ def test_state_is_cleared_only_by_name(run: Run) -> None:
     assert run("get", "running_strategies", "s1").code == 1
 
 
-@pytest.mark.parametrize("verb", [["get", "K"], ["set", "K", "v"], ["delete", "K"], ["keys"], ["clear", "--yes"]])
+@pytest.mark.parametrize("verb", [["get", "K"], ["set", "K", "v"], ["delete", "K"], ["list"], ["clear", "--yes"]])
 @pytest.mark.parametrize("name, says", [("api_keys_invalid", "memory of each process"), ("symbols", "symbol master")])
 def test_caches_that_are_elsewhere(run: Run, verb: list[str], name: str, says: str) -> None:
     """A cache in other processes' memory, and the symbol master, are refused with the reason."""
@@ -301,8 +301,8 @@ def test_another_key_ring(run: Run, folder: Path) -> None:
         assert ran.code == 6
         assert ran.error["type"] == "UnreadableRecordError"
         assert run("stats", name, "--json").json["caches"][0]["entries"] == 1
-    assert run("keys", "settings", "--json").json["unreadable"] == 1
-    assert run("keys", "running_strategies").code == 6
+    assert run("list", "settings", "--json").json["unreadable"] == 1
+    assert run("list", "running_strategies").code == 6
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_reading_leaves_no_trace(run: Run, folder: Path) -> None:
         ["stats"],
         ["stats", "settings"],
         ["get", "settings", "k", "--reveal"],
-        ["keys", "settings"],
+        ["list", "settings"],
         ["doctor"],
         ["symbols", "search", "x"],
         ["symbols", "show", "x", "NSE"],
@@ -374,7 +374,7 @@ def test_keys_that_cannot_be(run: Run, key: str) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "x" * 65, "a b", "a.db", "~", "*"])
 def test_names_that_cannot_be(run: Run, folder: Path, name: str) -> None:
     """A name that could leave the folder is no name; nothing is created for it."""
-    for arguments in (["get", name, "k"], ["set", name, "k", "v"], ["keys", name], ["stats", name], ["clear", name]):
+    for arguments in (["get", name, "k"], ["set", name, "k", "v"], ["list", name], ["stats", name], ["clear", name]):
         ran = run(*arguments, "--json")
         assert ran.code == 2
         assert ran.error["type"] == "UsageError"

@@ -20,6 +20,8 @@ from openalgo_cache.audit import Event
 from openalgo_cache.cli import shapes
 from openalgo_cache.cli.app import SHAPES
 from openalgo_cache.cli.output import ago, count, date, size, span
+from openalgo_cache.codec.keyring import shown
+from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.settings import Settings
 from tests.cli.conftest import Run
@@ -51,7 +53,7 @@ def test_secrets_are_never_shown(run: Run, folder: Path) -> None:
     planted = ["pw-in-the-environment", "pw-in-the-url", "pw-of-valkey", "pw-of-sessions", "value-in-"]
     planted += ring_secrets(folder)
     commands = [
-        ["info"], ["info", "--all"], ["stats"], ["stats", "auth"], ["doctor"], ["keys", "settings"], ["keys", "auth"],
+        ["info"], ["info", "--all"], ["stats"], ["stats", "auth"], ["doctor"], ["list", "settings"], ["list", "auth"],
         ["get", "auth", "user_1"], ["get", "settings", "user_2"], ["get", "running_strategies", "user_1"],
         ["delete", "broker", "user_1"], ["clear", "quotes"], ["clear", "broker", "--yes"], ["use", "sqlite"],
         ["symbols", "search", "RELIANCE"], ["symbols", "import", "m.csv"], ["get"], ["nonsense"],
@@ -86,13 +88,18 @@ def test_every_command_in_both_forms(run: Run) -> None:
         "symbols sync": [],
         "set": ["settings", "k", "v"],
         "get": ["settings", "k"],
-        "keys": ["settings"],
+        "list": ["settings"],
         "copy": ["--from", "sqlite", "--to", "elsewhere"],
         "export": ["x.oac", "--force"],
         "import": ["x.oac"],
         "stats": [],
         "info": [],
         "doctor": [],
+        "keys create": ["--output", "new.ring"],
+        "keys add": [],
+        "keys activate": [shown(RingFile(Path("db/.cache_key")).load().active.id)],
+        "keys list": [],
+        "keys verify": [],
         "audit verify": [],
         "audit tail": [],
         "audit search": ["--cache", "auth"],
@@ -109,6 +116,8 @@ def test_every_command_in_both_forms(run: Run) -> None:
         assert told.out.strip()
         if words == "delete":
             run("set", "settings", "k", "v")
+        if words == "keys create":
+            Path("new.ring").unlink()
         ran = run(*words.split(), *arguments, "--json")
         assert (ran.code, ran.err) == (0, ""), words
         assert deviations(ran.json, SHAPES[words]) == [], words
@@ -136,7 +145,7 @@ def test_tables_fit_the_terminal(run: Run, width: int) -> None:
         assert "…" not in ran.out
     shown = "".join(run("get", name, key, "--reveal", width=width).out.split())
     assert name in shown
-    assert run("keys", name, width=width).out == f"{key}\n"
+    assert run("list", name, width=width).out == f"{key}\n"
     assert "v" * 300 in shown
     assert name in "".join(run("stats", width=width).out.split())
 
@@ -158,7 +167,7 @@ def test_a_console_that_lacks_characters(folder: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     for arguments in (
         ["set", "quotes", "ключ", "₹"],
-        ["keys", "quotes"],
+        ["list", "quotes"],
         ["get", "quotes", "ключ", "--reveal"],
         ["stats"],
     ):

@@ -234,7 +234,7 @@ def test_another_backend(run: Run, toy: dict[str, str], folder: Path) -> None:
     assert [(one["name"], one["entries"], one["file"]) for one in report["caches"]] == [("settings", 1, None)]
     assert "settings" in run("stats", **toy).out
     assert run("stats", "quotes", "--json", **toy).json["caches"][0]["entries"] == 1
-    ran = run("keys", "settings", **toy)
+    ran = run("list", "settings", **toy)
     assert ran.code == 4
     assert "cannot list" in ran.err
     assert run("delete", "settings", "k", **toy).code == 0

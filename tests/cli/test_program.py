@@ -18,8 +18,8 @@ from openalgo_cache.cli.exits import Code, code_of
 from tests.cli.conftest import Run
 
 MODULE = [sys.executable, "-m", "openalgo_cache.cli"]
-GROUPS = ["", "info", "stats", "get", "set", "delete", "keys", "clear", "copy", "export", "import",
-          "use", "doctor", "symbols", "symbols import", "audit", "audit search"]  # fmt: skip
+GROUPS = ["", "info", "stats", "get", "set", "delete", "list", "clear", "copy", "export", "import",
+          "use", "doctor", "symbols", "symbols import", "keys", "keys add", "audit", "audit search"]  # fmt: skip
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,8 +86,8 @@ def test_help(run: Run, words: str, width: int) -> None:
         ran = run(*words.split(), flag, width=width)
         assert ran.code == 0
         assert ran.out.startswith("Usage: ")
-        assert "--json" in ran.out or words in {"symbols", "audit"}
-        if words not in {"", "symbols", "audit"}:
+        assert "--json" in ran.out or words in {"symbols", "keys", "audit"}
+        if words not in {"", "symbols", "keys", "audit"}:
             assert f"  openalgo-cache {words}" in ran.out or "--env-file" in ran.out
         prose = ran.out.partition("Examples:")[0]
         assert max(map(len, prose.splitlines())) <= width
@@ -106,8 +106,8 @@ def test_no_command(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["get"], ["get", "quotes"], ["get", "quotes", "k", "more"], ["keys", "quotes", "--limit", "-1"], ["--nope"],
-     ["keys", "quotes", "--limit", "x"], ["info", "extra"], ["set", "quotes", "k"], ["delete", "quotes"], ["use"]],
+    [["get"], ["get", "quotes"], ["get", "quotes", "k", "more"], ["list", "quotes", "--limit", "-1"], ["--nope"],
+     ["list", "quotes", "--limit", "x"], ["info", "extra"], ["set", "quotes", "k"], ["delete", "quotes"], ["use"]],
 )  # fmt: skip
 def test_usage_errors(run: Run, arguments: list[str]) -> None:
     """A wrong command line is exit code 2, on standard error, in both forms."""
@@ -163,7 +163,7 @@ def test_a_store_that_cannot_be_opened(run: Run, folder: Path) -> None:
     for arguments in (
         ["get", "settings", "k"],
         ["set", "settings", "k", "v"],
-        ["keys", "settings"],
+        ["list", "settings"],
         ["stats", "settings"],
     ):
         ran = run(*arguments)
@@ -201,7 +201,7 @@ def test_the_reader_goes_away(application: Callable[[], CacheManager]) -> None:
     manager.get_cache("quotes", maxsize=9999).set_many({"k" * 200 + str(n): 1 for n in range(5000)})
     manager.close()
     process = subprocess.Popen(
-        [*MODULE, "keys", "quotes", "--limit", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*MODULE, "list", "quotes", "--limit", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None

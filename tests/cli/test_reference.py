@@ -28,8 +28,8 @@ def test_the_page_is_fresh() -> None:
 def test_every_command_is_there() -> None:
     """The commands are those that are promised."""
     assert set(WORDS) == {
-        "info", "stats", "get", "set", "delete", "keys", "clear", "copy", "export", "import", "use", "doctor",
-        "encrypt-files",
+        "info", "stats", "get", "set", "delete", "list", "clear", "copy", "export", "import", "use", "doctor",
+        "encrypt-files", "keys list", "keys create", "keys add", "keys activate", "keys verify",
         "symbols import", "symbols search", "symbols show", "symbols generate", "symbols status", "symbols sync",
         "audit verify", "audit tail", "audit search",
     }  # fmt: skip

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from openalgo_cache.census import NOT_SHARED
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Pen, ago, count, show, size
 from openalgo_cache.cli.progress import bar
 from openalgo_cache.cli.session import Session
 from openalgo_cache.cli.shapes import MasterStatus, OwnMaster, PublishedMaster
-from openalgo_cache.manager import NOT_SHARED
 from openalgo_cache.symbols.shelf import Published
 
 

@@ -30,7 +30,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 TypedKey = Annotated[
     bool,
     typer.Option(
-        "--typed-key", help="KEY is written as 'keys' prints it: !i2026 is the int 2026, not the text. Else it is text."
+        "--typed-key", help="KEY is written as 'list' prints it: !i2026 is the int 2026, not the text. Else it is text."
     ),
 ]
 Encrypted = Annotated[

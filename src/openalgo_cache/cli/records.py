@@ -1,4 +1,4 @@
-"""What ``get``, ``set``, ``delete``, ``keys`` and ``clear`` do."""
+"""What ``get``, ``set``, ``delete``, ``list`` and ``clear`` do."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _key(given: str, *, typed: bool) -> Key:
     """Return the key that was typed.
 
     Raises:
-        InvalidKeyError: It cannot be one, or it is not written as ``keys`` writes keys.
+        InvalidKeyError: It cannot be one, or it is not written as ``list`` writes keys.
     """
     if not typed:
         text(given)

@@ -1,4 +1,4 @@
-"""``openalgo-cache get``, ``set``, ``delete``, ``keys`` and ``clear``."""
+"""``openalgo-cache get``, ``set``, ``delete``, ``list`` and ``clear``."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def delete(  # noqa: PLR0913  # its options
     raise typer.Exit(records.delete(target, keys, typed=typed_key))
 
 
-@command(app, "keys", Keys, "keys settings", "keys quotes --prefix NIFTY --limit 20")
-def keys(  # noqa: PLR0913  # its options
+@command(app, "list", Keys, "list settings", "list quotes --prefix NIFTY --limit 20")
+def list_keys(  # noqa: PLR0913  # its options
     context: typer.Context,
     name: Name,
     *,

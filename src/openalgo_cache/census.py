@@ -1,0 +1,111 @@
+"""The census of who holds which keys, of one manager: it takes part wherever a cache of its own is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from openalgo_cache.backends import registry
+from openalgo_cache.backends.base import Request
+from openalgo_cache.codec.keywatch import WATCH
+from openalgo_cache.errors import BackendMisconfiguredError, BackendUnavailableError, KeyRingError
+from openalgo_cache.keyholders import KeyHolders
+from openalgo_cache.keys import OF_KEY_HOLDERS, Keyspace
+from openalgo_cache.locks import make_lock, start_new_thread
+from openalgo_cache.stack import Ground, prefix_of
+
+NOT_SHARED: Final = frozenset({"memory", "sqlite"})
+"""Backends that no other host can reach; the processes of one host share the ring's file."""
+
+
+class Census:
+    """Takes part in each store once.
+
+    Args:
+        ground: What the manager's caches stand on; asked when it is needed.
+    """
+
+    def __init__(self, ground: Callable[[], Ground]) -> None:
+        self._ground = ground
+        self._lock = make_lock()
+        self._holders: dict[str, KeyHolders] = {}
+
+    def holders(self, backend: str) -> KeyHolders | None:
+        """Return who holds which keys at a backend; None where no other host can come.
+
+        Raises:
+            KeyRingError: We have no key ring that can be used.
+        """
+        if backend in NOT_SHARED:
+            return None
+        with self._lock:
+            if (holders := self._holders.get(backend)) is None:
+                holders = self._holders[backend] = _open(backend, self._ground())
+            return holders
+
+    def take_part(self, backend: str) -> None:
+        """Have others know which keys we hold.
+
+        With MULTI_INSTANCE_MODE=true this waits until we know that the others hold the same ring, if the store answers;
+        else the watching thread does it.
+
+        Raises:
+            KeyRingError: They hold another one, or we have none that can be used.
+        """
+        if backend in NOT_SHARED or backend in self._holders:
+            return
+        holders = self.holders(backend)
+        assert holders is not None  # noqa: S101  # for the type checker: it is shared
+        if self._ground().settings.multi_instance_mode:
+            try:
+                with suppress(BackendUnavailableError, BackendMisconfiguredError):  # the caches say so
+                    _apart(lambda: holders.join(strict=True))
+            except KeyRingError:
+                del self._holders[backend]  # to be asked again the next time
+                raise
+        WATCH.add(holders)
+
+    def leave(self) -> None:
+        """Take back what we told."""
+        for holders in list(self._holders.values()):
+            holders.leave()
+        self._holders.clear()
+
+
+def _open(backend: str, ground: Ground) -> KeyHolders:
+    settings, ring = ground.settings, ground.ring()
+    prefix = Keyspace(prefix_of(backend, settings), OF_KEY_HOLDERS, settings.cache_namespace).prefix
+    request = Request(
+        cache=OF_KEY_HOLDERS,
+        namespace=settings.cache_namespace,
+        prefix=prefix,
+        maxsize=None,
+        durable=False,
+        is_intact=lambda _stored, _record: True,  # its lines are signed one by one
+        subkey=lambda purpose: ring.now.subkey(purpose, b""),
+        settings=settings,
+        clock=ground.clock,
+    )
+    instance = settings.instance_id or settings.instance_name
+    return KeyHolders(lambda: registry.load(backend).create(request), prefix, ring, instance, ground.clock)
+
+
+def _apart(work: Callable[[], None]) -> None:
+    """Do something in a thread of the system's, and wait for it: we may hold a lock that greenlets share."""
+    failures: list[BaseException] = []
+    working = make_lock()
+    working.acquire()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            failures.append(error)
+        finally:
+            working.release()
+
+    start_new_thread(run, ())
+    with working:
+        if failures:
+            raise failures[0]
