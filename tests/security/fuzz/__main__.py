@@ -38,7 +38,10 @@ def main() -> int:
     parser.add_argument("--alone", type=float, help=argparse.SUPPRESS)  # seconds: this process works on one target
     options = parser.parse_args()
     if options.alone:
-        return _work_on(options.targets[0], options.alone, options.seed, options.reached)
+        try:
+            return _work_on(options.targets[0], options.alone, options.seed, options.reached)
+        except KeyboardInterrupt:  # while it gets ready; later the loop itself ends
+            return 130
     from tests.security.fuzz.targets import TARGETS  # atheris has to come before it, in the workers
 
     names = options.targets or list(TARGETS)
