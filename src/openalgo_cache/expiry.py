@@ -6,7 +6,6 @@ for never) and is what travels below the handle.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -142,7 +141,7 @@ def expires_at(lifetime: Lifetime, now: float) -> float | None:
     if not 0 < seconds <= _LONGEST:
         hint = (
             "use ttl=None for an entry that never expires"
-            if not math.isnan(seconds)
+            if seconds == seconds  # noqa: PLR0124  # math.isnan refuses an int that is too large for a float
             else "nan is not a number of seconds"
         )
         raise InvalidLifetimeError(f"a lifetime must be more than 0 and at most {_LONGEST:.0e} seconds: {hint}")

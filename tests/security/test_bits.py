@@ -21,6 +21,7 @@ from openalgo_cache.audit import line
 from openalgo_cache.audit.event import Event
 from openalgo_cache.backends.invalidation.announcements import Names, open_sealed, seal
 from openalgo_cache.backends.memory import MemoryBackend
+from openalgo_cache.backends.sqlite import SQLiteBackend
 from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import MAC
 from openalgo_cache.codec.keyring import KeyRing
@@ -28,8 +29,10 @@ from openalgo_cache.codec.sealing import RingSeal
 from openalgo_cache.errors import KeyRingError, UnreadableExportError, UnreadableRecordError
 from openalgo_cache.journal import Journal
 from openalgo_cache.keys import Keyspace
+from openalgo_cache.sentinels import MISSING
 from openalgo_cache.symbols.shelf import Shelf
 from openalgo_cache.symbols.signing import Signer
+from openalgo_cache.testing import FakeClock
 from openalgo_cache.transfer.exportfile import Reader
 from openalgo_host.csrf import COOKIE, AnonymousForms
 from openalgo_host.vault import Vault, VaultError
@@ -37,8 +40,8 @@ from tests.codec import vectors
 from tests.codec.vectors import RING
 from tests.security.attack import Attack
 from tests.security.harms import SAMPLED, Harm, cuts, fills, flips, splices
-from tests.security.kinds import KINDS, planted
-from tests.security.stores import BACKENDS, Ground, ground_on
+from tests.security.kinds import KINDS, VALUE, planted
+from tests.security.stores import BACKENDS, Ground, InFile, ground_on
 from tests.stacks import manager
 from tests.transfer import golden
 
@@ -144,6 +147,61 @@ def test_bits_under_a_near_tier(ground: Ground, kind: str, attack: Attack) -> No
             assert one.believed()
             store.write(one.stored, changed)
             attack.tried(succeeded=one.believed(), what=f"{kind} on {ground.name}: {what}")
+
+
+@pytest.mark.attack("bits", "every bit of the expiry that a server's value begins with")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.server) for name in ("redis", "valkey")])
+def test_bits_of_the_expiry_on_servers(ground: Ground, attack: Attack) -> None:
+    """It is not sealed, and may end an entry early; it never lets one live for longer than its seal does."""
+    clock = FakeClock()
+    cache = ground.house(clock=clock).get_cache("quotes")
+    with ground.store(cache.backend) as store:
+        stored = cache._opened().keyspace.stored("key")
+        cache.set("key", VALUE, 100)
+        value = store.client.get(stored)
+        for what, changed in all_harms(value[:8]):
+            store.client.set(stored, changed + value[8:])
+            attack.tried(succeeded=cache.get("key", VALUE) != VALUE, what=f"{what}: another value")
+        clock.advance(101)
+        for what, changed in all_harms(value[:8]):
+            store.client.set(stored, changed + value[8:])
+            attack.tried(succeeded=cache.get("key", MISSING) is not MISSING, what=f"{what}: prolonged")
+
+
+@pytest.mark.attack("bits", "every bit of a record in a state's backup")
+@pytest.mark.parametrize("every", [SAMPLED * 8, pytest.param(SAMPLED, marks=pytest.mark.soak)])
+def test_bits_of_a_record_in_a_backup(tmp_path: Path, every: int, attack: Attack) -> None:
+    """What comes back when the file is lost is verified as anything else: a changed record is not among it."""
+    house = manager(tmp_path)
+    cache = house.get_cache("running_strategies")
+    cache.set("key", VALUE)
+    backend = cache.backend
+    assert isinstance(backend, SQLiteBackend)
+    backend.maintain()
+    stored, path = cache._opened().keyspace.stored("key"), backend.path
+    house.close()
+    (backup,) = path.parent.glob("cache_running_strategies.backup-*.db")
+    content = backup.read_bytes()
+    in_file = InFile(backup)
+    record = in_file.read(stored)
+    in_file.connection.close()
+    assert record is not None
+    assert content.count(record) == 1
+    for what, changed in chain([("as it is", record)], flips(record, every)):
+        backup.write_bytes(content.replace(record, changed))
+        for left in path.parent.glob(path.name + "*"):
+            left.unlink()
+        path.write_bytes(b"no database" * 1000)
+        again = manager(tmp_path)
+        try:
+            found = again.get_cache("running_strategies").get("key")
+        except UnreadableRecordError:
+            found = None
+        again.close()
+        if changed == record:
+            assert found == VALUE, "the backup itself is as good as the file"
+        else:
+            attack.tried(succeeded=found is not None, what=what)
 
 
 # --- formats of other things -----------------------------------------------------------------------------------------
