@@ -39,5 +39,6 @@ def settings(folder: Path, backend: str = "sqlite", *, near: bool = True) -> Set
 
 def plain_cache(made: CacheManager, name: str) -> Cache:
     """Return a cache of plain records on SQLite; no option of ``get_cache`` gives one outside this process's memory."""
+    made.ring()  # none is made any more once there is a file, and the sealed caches need one
     policy = Policy(lifetime=3600, sealing=Sealing.PLAIN)
     return Cache(name, policy, lambda: build_stack(name, policy, "sqlite", made.ground()), system_clock)

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from openalgo_cache.audit import Event
+from openalgo_cache.audit import Event, upkeep
 from openalgo_cache.audit.line import FIRST, chain_key, contents, read, verifies
-from openalgo_cache.errors import AuditUnavailableError
+from openalgo_cache.cache import Cache
+from openalgo_cache.errors import AuditUnavailableError, BackendUnavailableError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.testing import FakeClock
-from tests.audit.logs import GET, until
+from tests.audit.logs import GET, until, verified
 from tests.faults.forks import Child, forks
+from tests.faults.processes import Process
 from tests.stacks import manager
 
 
@@ -234,3 +236,115 @@ def test_heads_are_anchored(tmp_path: Path) -> None:
         assert others == []
         last = lines_of(house)[-1]
         assert (writer, head["sequence"], head["closed"]) == (last["writer"], 3, True)
+
+
+def test_heads_that_cannot_be_anchored_do_not_stop_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told once; and they are anchored when their store is back."""
+    with closing(manager(tmp_path)) as house:
+        tried = []
+        is_away = True
+
+        def open_heads() -> Cache:
+            tried.append(1)
+            if is_away:
+                raise BackendUnavailableError("the server is away")
+            return opened()
+
+        opened = house._open_heads
+        monkeypatch.setattr(house, "_open_heads", open_heads)
+        monkeypatch.setattr(upkeep, "_INTERVAL", 0.01)
+        log = house.audit()
+        log.record_now(GET)
+        until(lambda: len(tried) > 2)
+        log.record_now(GET)
+        assert caplog.text.count("cannot be anchored at present: the server is away") == 1
+        assert len(lines_of(house)) == 3
+        is_away = False
+        heads = house.get_cache("audit_heads")
+        until(lambda: heads.size() == 1)
+
+
+def test_whoever_forgets_to_close_loses_nothing(tmp_path: Path) -> None:
+    """What is queued when the process ends is written, and the chain ended."""
+    code = """import sys
+from pathlib import Path
+from tests.audit.logs import GET
+from tests.stacks import manager
+for _ in range(4):  # nobody keeps them, either
+    log = manager(Path(sys.argv[1])).audit()
+    for _ in range(75):
+        log.record(GET)
+"""
+    with Process(code, tmp_path) as process:
+        assert process.wait() == 0
+    report = verified(tmp_path)
+    assert report.findings == []
+    assert (report.chains, report.lines) == (4, 300 + 2 * 4)
+
+
+def test_the_queue_is_bounded_whatever_comes(tmp_path: Path) -> None:
+    """Many threads, and a disk that takes nothing: not more waits than may, and each is told of what did not fit."""
+    (tmp_path / "db").write_text("in the way")
+    house = manager(tmp_path, cache_audit_queue_size=100, cache_audit_on_full="raise")
+    refused = []
+
+    def work() -> None:
+        for _ in range(100):
+            try:
+                house.audit().record(GET)
+            except AuditUnavailableError:
+                refused.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 100 <= house.audit().pending() <= 108  # each thread may have looked just before another one
+    assert len(refused) + house.audit().pending() == 800
+    (tmp_path / "db").unlink()
+    house.close()
+
+
+@pytest.mark.parametrize("library", ["eventlet", "gevent"])
+def test_greenlets(tmp_path: Path, library: str) -> None:
+    """Under eventlet and gevent: greenlets and a real thread record, deny and close, and none waits for ever."""
+    code = """import sys
+if sys.argv[2] == "eventlet":
+    import eventlet
+    eventlet.monkey_patch()
+    spawn, wait = eventlet.spawn, lambda one: one.wait()
+else:
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent
+    spawn, wait = gevent.spawn, lambda one: one.join()
+import time
+from pathlib import Path
+from openalgo_cache.locks import start_new_thread
+from tests.audit.logs import GET
+from tests.stacks import manager
+house = manager(Path(sys.argv[1]))
+done = []
+def work():
+    for number in range(100):
+        house.audit().record(GET)
+        if number % 10 == 0:
+            house.audit().record_now(GET)
+            time.sleep(0)
+    done.append(1)
+workers = [spawn(work) for _ in range(5)]
+start_new_thread(work, ())
+for one in workers:
+    wait(one)
+while len(done) < 6:
+    time.sleep(0.01)
+house.close()
+"""
+    with Process(code, tmp_path, library) as process:
+        assert process.wait() == 0
+    report = verified(tmp_path)
+    assert report.findings == []
+    assert report.lines == 6 * 110 + 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -227,6 +228,21 @@ def test_a_change_before_a_chain_began_is_found_without_the_heads(folder: Path) 
     file_of(folder, FIRST).write_bytes(b"".join(one for one in lines if writer not in one))  # a whole chain
     found = places(verified(folder).problems)
     assert [one[0] for one in found] == ["changed before"]
+
+
+def test_verifying_takes_no_more_memory_for_a_longer_file(tmp_path: Path) -> None:
+    """Lines are looked at one by one."""
+    with closing(manager(tmp_path)) as house:
+        for _ in range(6000):
+            house.audit().record(GET)
+    tracemalloc.start()
+    try:
+        assert verified(tmp_path).lines == 6002
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (path,) = (tmp_path / "db").glob("*.log")
+    assert peak < path.stat().st_size / 2
 
 
 # Retention

@@ -55,7 +55,7 @@ class Upkeep:
         self._heads: HeadStore | None = None
         self._anchored_at = -_INTERVAL
         self._retired_on = ""
-        self._problem: str | None = None
+        self._problems: dict[str, str] = {}
 
     @property
     def has_work(self) -> bool:
@@ -70,8 +70,9 @@ class Upkeep:
             self._try("the heads of the audit log cannot be anchored at present", self._anchor)
         if self._kept_days is not None and self._writer.day != self._retired_on and not at_once:
             self._retired_on = self._writer.day
-            retire_now = partial(self._retire, self._kept_days)
-            self._try("the audit log's retention is put off until tomorrow", retire_now)
+            kept_days = self._kept_days
+            self._try("old files of the audit log stay for another day", lambda: self._retire(kept_days))
+            self._try("old heads of the audit log stay for another day", lambda: self._forget(kept_days))
 
     def close(self) -> None:
         """Let go of the heads' store."""
@@ -83,12 +84,12 @@ class Upkeep:
         try:
             what()
         except Exception as error:  # noqa: BLE001  # whatever it is, the log goes on
-            problem = f"{consequence}: {words(error)}"
-            if problem != self._problem:
-                self._tell(problem)
-            self._problem = problem
+            problem = words(error)
+            if problem != self._problems.get(consequence):
+                self._tell(f"{consequence}: {problem}")
+            self._problems[consequence] = problem
         else:
-            self._problem = None
+            self._problems.pop(consequence, None)
 
     def _store(self) -> HeadStore:
         if self._heads is None:
@@ -107,6 +108,9 @@ class Upkeep:
         key_of = partial(chain_key, ring, self._namespace or ring.id)
         for name in retire(self._days, self._writer, key_of, kept_days):
             self._tell(f"{name} is kept, though its time is up: it does not verify; see openalgo-cache audit verify")
+
+    def _forget(self, kept_days: int) -> None:
+        """Forget the heads of chains whose last file has gone, as it had to."""
         first_kept = days_before(self._writer.day, kept_days)
         store, log = self._store(), str(self._days.path)
         gone = [
@@ -122,6 +126,6 @@ class Upkeep:
 
 def words(error: Exception) -> str:
     """Say what is wrong; an error that nobody foresaw may hold anything, so its kind alone."""
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error) if isinstance(error, CacheError) else type(error).__name__
+    if isinstance(error, CacheError):  # some of which are OSErrors, too
+        return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,7 @@ _DAY: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-24'))
 _OWN: Final = b'Z","cache":null,'
 """What only lines have that say something of the log itself, and a few others."""
 _TOLD_EVERY: Final = 2000
+_TRIES: Final = 5
 
 
 class Gap(NamedTuple):
@@ -71,6 +73,15 @@ class Chain:
     file: str = ""
     ended: bool = False
     gaps: list[Gap] = field(default_factory=list)
+
+
+class Rest(NamedTuple):
+    """What is no line: where it stands, how long it is, and its SHA-256."""
+
+    file: str
+    offset: int
+    length: int
+    digest: str
 
 
 class Reference(NamedTuple):
@@ -120,8 +131,8 @@ class Verification:
         self._known = set(anchored)
         self._findings: list[Finding] = []
         self._failed: list[Finding] = []
-        self._unreadable: list[tuple[Finding, int, bytes]] = []
-        self._mended: set[tuple[str, int, int, str]] = set()
+        self._unreadable: list[tuple[Finding, Rest]] = []
+        self._mended: set[Rest] = set()
         self._references: list[Reference] = []
         self.chains: dict[str, Chain] = {}
         self.retired: dict[str, Ends] = {}
@@ -133,7 +144,8 @@ class Verification:
         signed = line.read(raw.content)
         if signed is None:
             finding = Finding("half-written" if raw.torn else "unreadable", path.name, raw.number, raw.number)
-            self._unreadable.append((finding, raw.offset, raw.content))
+            rest = Rest(path.name, raw.offset, len(raw.content), sha256(raw.content).hexdigest())
+            self._unreadable.append((finding, rest))
             return
         writer, sequence, _ = signed.head
         key = self._keys.get(writer)
@@ -188,19 +200,15 @@ class Verification:
                 self.chains[found[1]].ended = True
         elif operation == MENDED:
             if (found := _MENDED.fullmatch(detail)) is not None:
-                self._mended.add((path.name, int(found[1]), int(found[2]), found[3]))
+                self._mended.add(Rest(path.name, int(found[1]), int(found[2]), found[3]))
         elif operation == RETENTION and (statement := parse_statement(detail)) is not None:
             self.retired.setdefault(statement.file, {}).update(statement.ends)
 
     def is_sound(self) -> bool:
         """Return whether, of one file, every line is genuine and in its place, as far as the file alone can tell."""
-        unreadable = [one for one, offset, content in self._unreadable if not self._is_noted(one, offset, content)]
+        unreadable = [one for one, rest in self._unreadable if rest not in self._mended and not one.is_note]
         gaps = [gap for chain in self.chains.values() for gap in chain.gaps if gap.first != 1]
-        return not (self._findings or self._failed or gaps or [one for one in unreadable if not one.is_note])
-
-    def _is_noted(self, finding: Finding, offset: int, content: bytes) -> bool:
-        """Return whether a line that is none is the rest of one, and somebody who came later has said so."""
-        return (finding.file, offset, len(content), sha256(content).hexdigest()) in self._mended
+        return not (self._findings or self._failed or unreadable or gaps)
 
     def finish(self, anchors: dict[str, Anchor], mine: Callable[[Anchor], bool], days: Days) -> list[Finding]:
         """Return what was found, now that all lines were seen.
@@ -212,8 +220,8 @@ class Verification:
         """
         for finding in self._failed:
             self._found("edited" if finding.writer in self._known else "unknown writer", finding)
-        for finding, offset, content in self._unreadable:
-            self._found("half-written" if self._is_noted(finding, offset, content) else finding.kind, finding)
+        for finding, rest in self._unreadable:
+            self._found("half-written" if rest in self._mended else finding.kind, finding)
         ended: Ends = {}
         for ends in self.retired.values():
             ended |= {writer: end for writer, end in ends.items() if end[0] > ended.get(writer, (0, ""))[0]}
@@ -293,6 +301,15 @@ def verify(
     Raises:
         OSError: A file cannot be read.
     """
+    for _ in range(_TRIES - 1):
+        with suppress(FileNotFoundError):  # its time was up just now: what is left is another log
+            return _verify(days, key_of, anchors, mine, tell)
+    return _verify(days, key_of, anchors, mine, tell)
+
+
+def _verify(
+    days: Days, key_of: KeyOf, anchors: dict[str, Anchor], mine: Callable[[Anchor], bool], tell: Tell
+) -> Report:
     files = extents(days)
     total = sum(files.values()) or 1
     verification = Verification(key_of, anchors)

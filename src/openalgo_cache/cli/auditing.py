@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from openalgo_cache.audit.days import Days
+from openalgo_cache.audit.days import Days, day_of, days_before
 from openalgo_cache.audit.findings import MEANINGS, Finding
 from openalgo_cache.audit.heads import Anchor, anchors_in
 from openalgo_cache.audit.line import chain_key, timestamp
@@ -58,13 +58,8 @@ def verify(env_file: Path | None, *, as_json: bool) -> Code:
     with Session(env_file, as_json=as_json) as session:
         days, key_of = _log(session)
         anchors, doubt = _anchors(session)
-        instance = session.settings.instance_id or session.settings.instance_name
-
-        def is_mine(anchor: Anchor) -> bool:
-            return (anchor.log, anchor.instance) == (str(days.path), instance)
-
         with bar(as_json=as_json) as tell:
-            found = verify_log(days, key_of, anchors, is_mine, tell)
+            found = verify_log(days, key_of, anchors, _is_expected(session, days), tell)
         if not anchors and not doubt and found.lines:
             doubt = [Finding("heads unknown", AUDIT_HEADS)]
     findings = [*doubt, *found.findings]
@@ -156,6 +151,15 @@ def _anchors(session: Session) -> tuple[dict[str, Anchor], list[Finding]]:
     except CacheError as error:
         sys.stderr.write(f"{printable(f'warning: the heads cannot be read: {error}')}\n")
         return {}, [Finding("heads unknown", AUDIT_HEADS)]
+
+
+def _is_expected(session: Session, days: Days) -> Callable[[Anchor], bool]:
+    """Return what tells of a chain without a line here whether there should be one: it is ours, and not too old."""
+    settings = session.settings
+    ours = (str(days.path), settings.instance_id or settings.instance_name)
+    kept = settings.cache_audit_retention_days
+    first_kept = "" if kept is None else days_before(max([day_of(session.now()), *days.files()]), kept)
+    return lambda anchor: (anchor.log, anchor.instance) == ours and anchor.day >= first_kept
 
 
 def _forms(session: Session, key: Key) -> Callable[[str | None], frozenset[str]]:
