@@ -51,6 +51,7 @@ OF_KEY_HOLDERS: Final = "key.holders"
 
 _CACHE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_owner = re.compile(rf"{_LABEL.pattern}(?:@({_LABEL.pattern}))?:([a-z0-9_-]{{1,64}}(?:\.locks)?):").match
 _FORBIDDEN = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _forbidden = re.compile(f"[{_FORBIDDEN}]").search
 _is_plain = re.compile(rf"[^!~{_FORBIDDEN}{{}}*?\[\]\\^%][^{_FORBIDDEN}{{}}*?\[\]\\^%]{{0,127}}").fullmatch
@@ -65,6 +66,12 @@ def check_cache_name(name: str) -> str:
             f"a cache name is 1 to 64 of the characters a-z 0-9 _ - (like 'quotes'), not {name!r:.80}"
         )
     return name
+
+
+def owner(stored: str) -> tuple[str | None, str] | None:
+    """Return the namespace (None for the default one) and the cache that a stored key belongs to; None for neither."""
+    found = _owner(stored)
+    return None if found is None else (found[1], found[2])
 
 
 class Keyspace:

@@ -132,16 +132,24 @@ class FileLock:
         self._opened_at = -1
 
     def __enter__(self) -> None:
-        if self._opened_at != Forks.count:
-            # A forked child shares its parent's open file, and so its lock: it needs one of its own.
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-            self._opened_at = Forks.count
+        self._open()
         _lock(self._descriptor)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _unlock(self._descriptor)
+
+    def attempt(self) -> bool:
+        """Take the lock if it is free; return whether it was."""
+        self._open()
+        return _lock_if_free(self._descriptor)
+
+    def _open(self) -> None:
+        if self._opened_at != Forks.count:
+            # A forked child shares its parent's open file, and so its lock: it needs one of its own.
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._opened_at = Forks.count
 
     def close(self) -> None:
         """Close the file; the lock can be taken again all the same."""
@@ -154,16 +162,18 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        while True:
-            try:
-                os.lseek(descriptor, 0, os.SEEK_SET)
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except OSError as error:
-                if error.errno not in {errno.EACCES, errno.EDEADLK}:
-                    raise
-                sleep(0.001)  # held by somebody else; msvcrt's own waiting looks once a second only
-            else:
-                return
+        while not _lock_if_free(descriptor):
+            sleep(0.001)  # msvcrt's own waiting looks once a second only
+
+    def _lock_if_free(descriptor: int) -> bool:
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EDEADLK}:
+                raise
+            return False  # held by somebody else
+        return True
 
     def _unlock(descriptor: int) -> None:
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -186,6 +196,13 @@ else:
             _flock(descriptor, _AT_ONCE)
         except BlockingIOError:
             _wait_for(descriptor)
+
+    def _lock_if_free(descriptor: int) -> bool:
+        try:
+            _flock(descriptor, _AT_ONCE)
+        except BlockingIOError:
+            return False
+        return True
 
     def _wait_for(descriptor: int) -> None:
         for _ in range(_SPINS):

@@ -204,8 +204,8 @@ class CacheManager:
                 ring.alarm = self._audit_ring
             elif path is not None and not path.exists():
                 ring = LiveRing(KeyRing.generate())
-            else:
-                ring = self.live_ring()
+            else:  # as it is now: what lies in memory is sealed anew by no rotation, so its keys have to stay
+                ring = LiveRing(self.live_ring().now)
             ring = self._rings.setdefault(ephemeral, ring)
         return ring
 

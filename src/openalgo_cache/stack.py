@@ -20,6 +20,7 @@ from openalgo_cache.coherence.streamed import StreamedTier
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.journal import Journal
 from openalgo_cache.keys import OF_LOCKS, BlindedKeyspace, Keyspace
+from openalgo_cache.lasting import LastingSeals, LastingStore, lasting
 from openalgo_cache.lost import LostDeletes
 from openalgo_cache.settings import Settings
 from openalgo_cache.tags import Tags
@@ -96,21 +97,23 @@ def build_stack(
     codec = Codec(
         seal, compress=policy.sealing is not Sealing.ENCRYPTED, max_value_bytes=settings.cache_max_value_bytes
     )
-    backend = (create or registry.load(backend_name).create)(
+    is_only_copy = policy.durability is Durability.STATE
+    backend = (create or _class_of(backend_name, lasts=is_only_copy).create)(
         Request(
             cache=name,
             namespace=settings.cache_namespace,
             prefix=keyspace.prefix,
             maxsize=policy.maxsize,
-            durable=policy.durability is Durability.STATE,
+            durable=is_only_copy,
             is_intact=codec.verifies,
             subkey=lambda purpose: ground.ring().now.subkey(purpose, b""),
             settings=settings,
             clock=ground.clock,
         )
     )
+    if isinstance(backend, LastingStore):
+        backend.seals = LastingSeals(ground.ring())
     near = _near_tier(policy, backend, settings)
-    is_only_copy = policy.durability is Durability.STATE
     lost = None
     if policy.sealing is Sealing.ENCRYPTED and ground.journals:
         # One a backend: what SQLite could not delete is of no concern to a server, and must not be forgotten for it.
@@ -131,6 +134,11 @@ def build_stack(
     lock_stack = partial(build_stack, name + OF_LOCKS, policy_of_locks(policy), backend_name, for_locks, create)
     ring = ground.ring() if is_sealed else None
     return Stack(keyspace, near, codec, backend, backend_name, tags, lost, ring, lock_stack)
+
+
+def _class_of(backend_name: str, *, lasts: bool) -> type[CacheBackend]:
+    kind = registry.load(backend_name)
+    return lasting(kind) if lasts else kind
 
 
 def prefix_of(backend_name: str, settings: Settings) -> str:

@@ -28,6 +28,8 @@ LARGE: Final = ["RELIANCE"] * 400
 USERS: Final = {
     "openalgo_cache/codec/sealing.py": "records: KINDS here, golden records in test_bits.py",
     "openalgo_cache/codec/keyring.py": "the key ring's own file: test_bits.py",
+    "openalgo_cache/codec/resealing.py": "opens records and seals them anew: tests/rotation/test_sweep.py",
+    "openalgo_cache/rotation/places.py": "derives the key of announcements",
     "openalgo_cache/stack.py": "derives keys for records, blinding, tags, announcements",
     "openalgo_cache/keys.py": "blinded keys: test_moves.py",
     "openalgo_cache/tags.py": "names of tags; their records are in KINDS",

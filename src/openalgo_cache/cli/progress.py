@@ -1,12 +1,17 @@
-"""A progress bar, where somebody sees it."""
+"""Long work: a progress bar, where somebody sees it, and a clear word at Ctrl-C."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from openalgo_cache.cli.exits import Code
 
 Tell = Callable[[str, float], None]
 """Told what is under way, and how much of all is done, from 0 to 1."""
@@ -23,3 +28,15 @@ def bar(*, as_json: bool) -> Iterator[Tell]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=1.0)
         yield lambda what, done: progress.update(task, description=what, completed=done)
+
+
+@contextmanager
+def interruptible(meaning: str, *, as_json: bool) -> Iterator[None]:
+    """End with the code for it at Ctrl-C, and say how things are then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = f"Stopped. {meaning}"
+        error = {"error": {"type": "Interrupted", "message": message}}
+        sys.stderr.write((json.dumps(error) if as_json else message) + "\n")
+        raise typer.Exit(Code.INTERRUPTED) from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,14 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import typer
-
 from openalgo_cache.backends import registry
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Durability, Sealing, catalogue, policy_of
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, date, show, size
-from openalgo_cache.cli.progress import Tell, bar
+from openalgo_cache.cli.progress import Tell, bar, interruptible
 from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session, hold_to_its_records, seals_of
 from openalgo_cache.cli.shapes import Copied, Exported, InFile, Moved, Restored
 from openalgo_cache.errors import ConfigurationError, UnreadableRecordError
@@ -252,16 +248,10 @@ _IN_MEMORY: Final = (
 @contextmanager
 def _run(how: How, what: str, stopped: str) -> Iterator[_Run]:
     """Begin a run; say at Ctrl-C how things are."""
-    try:
-        with ExitStack() as exits:
-            session = exits.enter_context(Session(how.env_file, as_json=how.as_json, patience=_PATIENCE))
-            tell = exits.enter_context(bar(as_json=how.as_json))
-            yield _Run(how, session, tell, what, exits)
-    except KeyboardInterrupt:
-        message = f"Stopped. {stopped}"
-        error = {"error": {"type": "Interrupted", "message": message}}
-        sys.stderr.write((json.dumps(error) if how.as_json else message) + "\n")
-        raise typer.Exit(Code.INTERRUPTED) from None
+    with interruptible(stopped, as_json=how.as_json), ExitStack() as exits:
+        session = exits.enter_context(Session(how.env_file, as_json=how.as_json, patience=_PATIENCE))
+        tell = exits.enter_context(bar(as_json=how.as_json))
+        yield _Run(how, session, tell, what, exits)
 
 
 def _refuse_backends(source: str, target: str) -> None:

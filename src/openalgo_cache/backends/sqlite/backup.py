@@ -13,13 +13,17 @@ from typing import Final
 import apsw
 
 from openalgo_cache import files
+from openalgo_cache.backends.sqlite import schema
 from openalgo_cache.backends.sqlite.cipher import PLAIN, Cipher
 from openalgo_cache.backends.sqlite.damage import Row, Salvage, salvage
+from openalgo_cache.backends.sqlite.errors import FAILURES, translated
 from openalgo_cache.backends.sqlite.schema import PAGE_SIZE
 
 _log = logging.getLogger("openalgo_cache")
 
 _KEPT: Final = 3
+_RECORDS: Final = "SELECT key, value FROM cache"
+_REPLACE: Final = "UPDATE cache SET value = ? WHERE key = ?"
 
 IsIntact = Callable[[str, bytes], bool]
 
@@ -93,6 +97,34 @@ class Backups:
         )
         return chosen
 
+    def rewrite(self, change: Callable[[str, bytes], bytes]) -> None:
+        """Let every record of the backups be what ``change`` makes of it; each file is replaced in one atomic step.
+
+        Args:
+            change: Gets a stored key and a record. Where it returns the same for all, the file stays as it is.
+
+        Raises:
+            BackendUnavailableError: A backup cannot be read or replaced.
+        """
+        for path in self.existing():
+            try:
+                self._rewrite(path, change)
+            except FileNotFoundError:  # it was the oldest, and a new one was made
+                continue
+            except FAILURES as error:
+                raise translated(error, path) from None
+
+    def _rewrite(self, path: Path, change: Callable[[str, bytes], bytes]) -> None:
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            files.write_private_new(unfinished, path.read_bytes())
+            with closing(self._cipher.open(str(unfinished), apsw.SQLITE_OPEN_READWRITE)) as copy:
+                is_changed = _change_records(copy, change)
+            if is_changed:
+                files.replace_private(path, unfinished.read_bytes())
+        finally:
+            unfinished.unlink(missing_ok=True)
+
     def _best(self, candidates: list[Row]) -> Row:
         return next((row for row in candidates if self._is_intact(row[0], row[3])), candidates[0])
 
@@ -100,6 +132,17 @@ class Backups:
 def backups_of(path: Path) -> list[Path]:
     """Return the backups of a cache file, the newest first."""
     return sorted(path.parent.glob(f"{path.stem}.backup-????????{path.suffix}"), reverse=True)
+
+
+def _change_records(connection: apsw.Connection, change: Callable[[str, bytes], bytes]) -> bool:
+    """Let every record of a file be what ``change`` makes of it; return whether any is another one."""
+    rows = [row for row in connection.execute(_RECORDS) if type(row[0]) is str and type(row[1]) is bytes]
+    changed = [(new, key) for key, record in rows if (new := change(key, record)) != record]
+    if changed:
+        connection.pragma("journal_mode", "memory")
+        with schema.transaction(connection):
+            connection.executemany(_REPLACE, changed)
+    return bool(changed)
 
 
 def _copy(connection: apsw.Connection, target: Path, cipher: Cipher) -> None:
