@@ -59,6 +59,8 @@ PROPOSED: dict[str, object] = {
     "REDIS_KEY_PREFIX": "openalgo",
     "CACHE_ENCRYPTION_ENABLED": True,
     "CACHE_ENCRYPTED_NAMES": frozenset({"auth", "api_keys", "tokens"}),
+    "CACHE_BLINDED_NAMES": frozenset(),
+    "CACHE_ACCESS_RULES": None,
     "CACHE_AUDIT_ENABLED": False,
     "CACHE_AUDIT_LOG_PATH": None,  # the proposal's db/cache_audit.log, unless the cache files are elsewhere
     "CACHE_STATS_ENABLED": True,

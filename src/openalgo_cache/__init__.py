@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from openalgo_cache.manager import get_cache_backend as get_cache_backend
     from openalgo_cache.manager import get_cache_stats as get_cache_stats
     from openalgo_cache.policy.access import CacheAccessControl as CacheAccessControl
+    from openalgo_cache.policy.callers import on_behalf_of as on_behalf_of
     from openalgo_cache.selection import auto_detect_backend as auto_detect_backend
     from openalgo_cache.selection import is_redis_available as is_redis_available
     from openalgo_cache.sentinels import MISSING as MISSING
@@ -86,6 +87,7 @@ _PLACES = {
     ),
     "wrappers": ("AuditCacheWrapper", "EncryptedCacheWrapper"),
     "policy.access": ("CacheAccessControl",),
+    "policy.callers": ("on_behalf_of",),
     "codec.serializers": ("register",),
     "backends.base": ("CacheBackend", "Entry"),
     "backends.memory": ("MemoryBackend",),

@@ -7,7 +7,7 @@ keeps nobody waiting: in a greenlet on the loop where the store's connections ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from inspect import isawaitable, iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast, overload
@@ -16,6 +16,7 @@ from openalgo_cache.course import LOAD, Course, nothing
 from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.expiry import Lifetime
 from openalgo_cache.keys import Key
+from openalgo_cache.policy.callers import calling
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.workers import SHARED
 
@@ -137,9 +138,9 @@ class AsyncCache:
         """See ``Cache.delete_many``."""
         return await self._run(self._cache.delete_many, list(keys))
 
-    async def clear(self, *, tag: str | None = None) -> int:
+    def clear(self, *, tag: str | None = None) -> Coroutine[Any, Any, int]:
         """See ``Cache.clear``."""
-        return await self._run(lambda: self._cache.clear(tag=tag))
+        return self._run(self._cache._clear, tag, calling())  # who calls cannot be told where it is done
 
     @overload
     async def get_or_set(

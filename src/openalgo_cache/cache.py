@@ -23,6 +23,7 @@ from openalgo_cache.health import Health, health_of
 from openalgo_cache.keys import Key
 from openalgo_cache.lock import Lock
 from openalgo_cache.lost import DeleteLostError
+from openalgo_cache.policy.callers import Caller, calling
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl
 from openalgo_cache.steps import NOTHING, Seen
 from openalgo_cache.tags import several
@@ -209,12 +210,20 @@ class Cache(AtomicVerbs):
             tag: End only those that carry this tag. That costs the same however many they are, and nobody counts them:
                 the result is 1 if there may have been any, else 0.
         """
+        return self._clear(tag, calling())
+
+    def _clear(self, tag: str | None, caller: Caller) -> int:
+        """Do what ``clear`` says, and have it audited, whoever else is."""
         stack = self._opened()
         if tag is not None:
-            stored = [stack.tags.stored(one) for one in stack.tags.ids((tag,))]
-            return self._change(None, stack.backend.delete_many, stored, deletes=stored) or 0
+            (one,) = stack.tags.ids((tag,))
+            stored = [stack.tags.stored(one)]
+            ended = self._change(None, stack.backend.delete_many, stored, deletes=stored) or 0
+            self._report("CLEAR", None, caller, f"entries of the tag {one.hex()}")
+            return ended
         count = self._change(None, stack.backend.clear, deletes=None) or 0
         self._counters.deletes += count
+        self._report("CLEAR", None, caller, f"{count} entries")
         return count
 
     def get_or_set(  # what a load consists of

@@ -117,6 +117,13 @@ def policy_of(name: str, settings: Settings) -> Policy:
             policy = replace(policy, sealing=Sealing.ENCRYPTED, blinded=True)
     if policy.sealing is Sealing.SIGNED and _is_listed(name, settings.cache_encrypted_names):
         policy = replace(policy, sealing=Sealing.ENCRYPTED)
+    if policy.sealing is not Sealing.PLAIN and not policy.blinded and _is_listed(name, settings.cache_blinded_names):
+        if policy.durability is not Durability.CACHE:
+            raise ConfigurationError(
+                f"CACHE_BLINDED_NAMES: the cache {name!r} is kept as {policy.durability.value}; its application lists "
+                "its keys: name the others one by one"
+            )
+        policy = replace(policy, blinded=True)
     return policy
 
 

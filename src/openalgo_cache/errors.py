@@ -52,7 +52,19 @@ class LockLostError(CacheError):
 
 
 class AccessDeniedError(CacheError, PermissionError):
-    """A module used a cache that its access rules do not open to it."""
+    """A module used a cache that the access rules do not open to it.
+
+    Attributes:
+        module: The module.
+        cache: The cache's name.
+        verb: What it was about to do.
+    """
+
+    def __init__(self, message: str, module: str = "", cache: str = "", verb: str = "") -> None:
+        super().__init__(message)
+        self.module = module
+        self.cache = cache
+        self.verb = verb
 
 
 class KeyRingError(CacheError):

@@ -206,6 +206,29 @@ def check_private(path: Path, *, allow_root_owner: bool = False) -> str | None:
     return None
 
 
+def check_unwritable(path: Path, status: os.stat_result) -> str | None:
+    """Say what is wrong where others than its owner could change a file, or put another one in a folder.
+
+    On Windows there is no mode to look at, and the answer is always None.
+
+    Args:
+        path: The file or folder, for the message.
+        status: What ``stat`` says of it.
+
+    Returns:
+        One line that names the path, the fault and the fix; None if all is well.
+    """
+    if not hasattr(os, "geteuid"):
+        return None
+    if status.st_uid not in {0, os.geteuid()}:
+        return f"{path} belongs to user id {status.st_uid}: give it to user id {os.geteuid()} with chown"
+    mode = stat.S_IMODE(status.st_mode)
+    sticky_folder = stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX  # others can add to it, but replace nothing
+    if mode & 0o022 and not sticky_folder:
+        return f"{path} can be changed by others (mode {mode:04o}): run chmod go-w {path}"
+    return None
+
+
 def _create_temporary(path: Path) -> tuple[Path, int]:
     """Create an empty 0600 file beside ``path``, and return its path and a descriptor to write to."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}.tmp"

@@ -19,7 +19,7 @@ from openalgo_cache.backends.base import Entry
 from openalgo_cache.codec.envelope import Extras, TagsOfRecord
 from openalgo_cache.course import LOAD, Course, pauses
 from openalgo_cache.epochs import Epoch, sealed_form
-from openalgo_cache.errors import BackendUnavailableError
+from openalgo_cache.errors import AccessDeniedError, BackendUnavailableError
 from openalgo_cache.locks import make_lock
 from openalgo_cache.steps import NOTHING, Found, Seen
 
@@ -185,7 +185,7 @@ def _lead(  # noqa: PLR0913  # what a load consists of
             value = yield LOAD
         except Exception as error:
             stand_in = _fall_back(cache, key, stored, flight, ground)
-            if stand_in is None:
+            if stand_in is None or isinstance(error, AccessDeniedError):
                 raise
             cache._served_stale(key, stored, error)
             return stand_in.value

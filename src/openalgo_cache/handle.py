@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openalgo_cache.catalogue import Durability, Policy, Sealing
 from openalgo_cache.clock import Clock
@@ -20,8 +20,13 @@ from openalgo_cache.health import Trouble
 from openalgo_cache.keys import Key
 from openalgo_cache.locks import make_lock
 from openalgo_cache.lost import FAILURES
+from openalgo_cache.policy.callers import Caller, calling
 from openalgo_cache.policy.metrics import Counters
+from openalgo_cache.policy.repeats import Repeats
 from openalgo_cache.stack import Stack
+
+if TYPE_CHECKING:
+    from openalgo_cache.audit import AuditLog
 
 _log = logging.getLogger("openalgo_cache")
 
@@ -38,10 +43,12 @@ class Handle:
         clock: Where the time comes from.
         log_reads: Whether every hit and miss of the store is logged at level DEBUG, without key and value.
         show_counts: Whether ``stats`` includes what was counted.
+        audit: Where the audit log comes from; None where nothing is audited.
     """
 
     __slots__ = (
         "__weakref__",
+        "_audit",
         "_build",
         "_counters",
         "_failing",
@@ -52,6 +59,7 @@ class Handle:
         "_near",
         "_now",
         "_outage",
+        "_repeats",
         "_show_counts",
         "_stack",
         "_trouble",
@@ -68,6 +76,7 @@ class Handle:
         *,
         log_reads: bool = False,
         show_counts: bool = True,
+        audit: Callable[[], AuditLog] | None = None,
     ) -> None:
         self.name = name
         self.policy = policy
@@ -75,6 +84,8 @@ class Handle:
         self._now = clock
         self._log_reads = log_reads
         self._show_counts = show_counts
+        self._audit = audit
+        self._repeats = Repeats(clock)
         self._stack: Stack | None = None
         self._near: NearTier = NoNearTier()
         self._counters = Counters()
@@ -117,12 +128,22 @@ class Handle:
     def _unreadable(self, stack: Stack, stored: str, payload: bytes | None, error: UnreadableRecordError) -> None:
         """Deal with an unreadable record: state raises; elsewhere it is a miss, and goes if it is surely ours."""
         self._counters.rejected += 1
+        if (unsaid := self._repeats.due(stored)) is not None:
+            more = f"; {unsaid} more reads met it before" if unsaid else ""
+            self._report("REJECTED", stored.removeprefix(stack.keyspace.prefix), calling(), f"{error}{more}")
         if self.policy.durability is Durability.STATE:
             raise UnreadableRecordError(f"cache {self.name!r}: {error}; the record is kept") from None
         level = logging.WARNING if self._counters.rejected == 1 else logging.DEBUG
         _log.log(level, "cache %s: %s; it counts as a miss (see 'rejected' in the statistics)", self.name, error)
         if payload is not None and isinstance(error, ForgedRecordError):
             self._swallowing(None, stack.backend.compare_and_set, stored, payload, None)
+
+    def _report(self, operation: str, key: str | None, caller: Caller, detail: str) -> None:
+        """Have the audit log say what happened, where there is one; the key is as it may be shown."""
+        if self._audit is not None:
+            from openalgo_cache.audit import Event  # noqa: PLC0415  # only where it is used: imports stay quick
+
+            self._audit().record(Event(self.name, operation, key, str(caller), None, detail))
 
     # --- failures of the store ---------------------------------------------------------------------------------------
 
@@ -149,7 +170,10 @@ class Handle:
         """
         self._note_failure(error)
         if deletes != () and self.policy.sealing is Sealing.ENCRYPTED:
-            lost = self._opened().lost
+            stack = self._opened()
+            lost, prefix = stack.lost, stack.keyspace.prefix
+            for key in (None,) if deletes is None else (stored.removeprefix(prefix) for stored in deletes):
+                self._report("DELETE_LOST", key, calling(), type(error).__name__)
             raise error if lost is None else type(error)(f"{error}; {lost.note(deletes, self._now())}") from None
         if self.policy.raises or not isinstance(error, BackendUnavailableError):
             raise error

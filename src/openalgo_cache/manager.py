@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, policy_of, with_options
+from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, is_audited, policy_of, with_options
 from openalgo_cache.census import NOT_SHARED, Census
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
@@ -21,6 +21,7 @@ from openalgo_cache.expiry import Lifetime
 from openalgo_cache.health import Healths, healths_of
 from openalgo_cache.keyless import keyless_stack
 from openalgo_cache.locks import make_lock
+from openalgo_cache.policy.rules import Rules
 from openalgo_cache.ringsource import load_ring, ring_file
 from openalgo_cache.settings import Settings, current_settings
 from openalgo_cache.stack import Ground, Stack, build_stack
@@ -92,6 +93,7 @@ class CacheManager:
         self.census = Census(self.ground)
         self._choice: selection.Choice | None = None
         self._audit: AuditLog | None = None
+        self._rules: tuple[Rules | None] | None = None
         self._symbols: SymbolMaster | None = None
         self._view: SymbolView | None = None
 
@@ -131,7 +133,7 @@ class CacheManager:
         if cache is None:
             with self._lock:
                 if (cache := self._caches.get(name)) is None:
-                    cache = self._make(name, given)
+                    cache = self._guarded(self._make(name, given))
                     self._options[name] = given  # before the cache, which others find without the lock
                     self._caches[name] = cache
                     return cache
@@ -177,7 +179,7 @@ class CacheManager:
     def _open_heads(self) -> Cache:
         """Return a handle of the cache of the audit log's heads, for the audit log alone."""
         backend = self.choice().backend
-        return self.new_cache(AUDIT_HEADS, backend="sqlite" if backend == "memory" else backend)
+        return self._make(AUDIT_HEADS, {"backend": "sqlite" if backend == "memory" else backend})  # not a guarded one
 
     def ring(self) -> KeyRing:
         """Return the key ring as it is now; made at first use where that is allowed.
@@ -220,6 +222,22 @@ class CacheManager:
             self._choice = selection.choose_backend(self.settings, self.settings.cache_folder)
         return self._choice
 
+    def access_rules(self) -> Rules | None:
+        """Return the access rules in effect, read at the first call; None if there are none.
+
+        Raises:
+            ConfigurationError: CACHE_ACCESS_RULES names a file that cannot be used.
+        """
+        if self._rules is None:
+            where = self.settings.cache_access_rules
+            if where is None:
+                self._rules = (None,)
+            else:
+                from openalgo_cache.policy.rulesfile import load_rules  # noqa: PLC0415  # brings tomllib, if at all
+
+                self._rules = (load_rules(where),)
+        return self._rules[0]
+
     def clear_all(self, *, include_state: bool = False) -> None:
         """Clear every cache that was asked for.
 
@@ -258,7 +276,8 @@ class CacheManager:
 
     def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
         """Return a new handle, which this manager does not keep and does not close."""
-        return self._make(name, {key: value for key, value in options.items() if (key, value) != ("encrypted", None)})
+        given = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
+        return self._guarded(self._make(name, given))
 
     def ground(self, *, ephemeral: bool = False) -> Ground:
         """Return what the caches of this manager stand on."""
@@ -307,6 +326,7 @@ class CacheManager:
             self._clock,
             log_reads=self.settings.cache_metrics_enabled,
             show_counts=self.settings.cache_stats_enabled,
+            audit=None if name == AUDIT_HEADS else self.audit,  # which writes there itself
         )
         return cache
 
@@ -323,6 +343,15 @@ class CacheManager:
         if problem != self._ring_problem:
             self._ring_problem = problem
             _log.error("%s; until then nothing is cached that has to be sealed", problem)
+
+    def _guarded(self, cache: Cache) -> Cache:
+        """Return what to hand out of a cache: a guarded handle where there is something to guard."""
+        rules, audits = self.access_rules(), is_audited(cache.name, cache.policy, self.settings)
+        if rules is None and not audits:
+            return cache
+        from openalgo_cache.guarded.cache import guarded  # noqa: PLC0415  # only where it is used: imports stay quick
+
+        return guarded(cache, rules, self.audit, self._clock, audits=audits)
 
     def _chosen(self, policy: Policy) -> str:
         """Return the backend of a cache that asks for none: SQLite may stand in for a server, but not for state."""

@@ -39,7 +39,9 @@ class Writer(Reader):
             locks: Writer | None = self._locks
             if locks is None:
                 name = self.name + OF_LOCKS
-                locks = self._locks = Writer(name, policy_of_locks(self.policy), stack.lock_stack, self._now)
+                locks = self._locks = Writer(
+                    name, policy_of_locks(self.policy), stack.lock_stack, self._now, audit=self._audit
+                )
         return locks
 
     def _exchange(

@@ -32,6 +32,7 @@ def test_every_command_is_there() -> None:
         "encrypt-files", "keys list", "keys create", "keys add", "keys activate", "keys verify",
         "symbols import", "symbols search", "symbols show", "symbols generate", "symbols status", "symbols sync",
         "audit verify", "audit tail", "audit search",
+        "access list", "access check",
     }  # fmt: skip
     assert set(SHAPES) == set(WORDS)
 

@@ -17,9 +17,10 @@ class Counters:
         rejected: Records that could not be verified or read.
         errors: Operations that the store failed.
         stale: Times an expired value was served because its loader failed.
+        denied: Calls that the access rules refused.
     """
 
-    __slots__ = ("deletes", "errors", "hits", "misses", "near_hits", "rejected", "sets", "stale")
+    __slots__ = ("deletes", "denied", "errors", "hits", "misses", "near_hits", "rejected", "sets", "stale")
 
     def __init__(self) -> None:
         self.hits = 0
@@ -30,6 +31,7 @@ class Counters:
         self.rejected = 0
         self.errors = 0
         self.stale = 0
+        self.denied = 0
 
     def figures(self, near_hits: int, near_size: int, evictions: int) -> dict[str, Any]:
         """Return what ``Cache.stats`` shows of them.
@@ -54,4 +56,5 @@ class Counters:
             "rejected": self.rejected,
             "errors": self.errors,
             "stale": self.stale,
+            "denied": self.denied,
         }

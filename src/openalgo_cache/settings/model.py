@@ -175,6 +175,18 @@ class Settings:
         "The key itself, in place of a key ring file. Needs CACHE_NAMESPACE; the same on all hosts. A line in a file "
         "that only its owner can read is safer than the environment.",
     )
+    cache_blinded_names: frozenset[str] = variable(
+        frozenset(),
+        parsers.CACHE_NAMES,
+        "Caches of which the store gets keyed hashes in place of keys, besides those of the catalogue; names as above. "
+        "Their keys cannot be listed, and what was stored under readable keys is not found any more: clear them first.",
+    )
+    cache_access_rules: str | Path | None = variable(
+        None,
+        parsers.word_or_path("catalogue"),
+        "Which modules may use which caches: the catalogue's own rules, or those of a TOML file that only its owner "
+        "can change. What they do not allow is denied. Not set: every module may use every cache. Read once, at start.",
+    )
     cache_audit_enabled: bool = variable(
         False, _FLAG, "Whether the audit log also has every get, set and delete, of the caches of CACHE_AUDIT_CACHES."
     )

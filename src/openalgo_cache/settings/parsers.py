@@ -219,6 +219,15 @@ def _parse_path(text: str) -> Path:
 PATH = Parser("a path; a relative one starts at the folder of .env", _parse_path)
 
 
+def word_or_path(word: str) -> Parser[str | Path]:
+    """Make a parser of paths, and of one word that is none."""
+
+    def parse(text: str) -> str | Path:
+        return word if text == word else _parse_path(text)
+
+    return Parser(f"{word}, or a path; a relative one starts at the folder of .env", parse)
+
+
 def _parse_cache_names(text: str) -> frozenset[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openalgo_cache.settings.findings import HIDDEN, Finding
@@ -18,7 +19,8 @@ _SHARED = ("redis", "valkey")
 
 def check_settings(settings: Settings) -> list[Finding]:
     """Return every contradiction in ``settings``, and what is allowed but doubtful."""
-    findings = [*_several_instances(settings), *_keys(settings), *_sqlite(settings), *_sessions(settings)]
+    rules = (_several_instances, _keys, _access, _sqlite, _sessions)
+    findings = [finding for rule in rules for finding in rule(settings)]
     for name in _servers_in_use(settings):
         findings += _server(settings, settings.server(name))
     return findings
@@ -41,6 +43,13 @@ def _several_instances(settings: Settings) -> Iterator[Finding]:
     if settings.session_type not in _SHARED:
         problem = "keeps sessions on this machine, so that a user who reaches another instance is logged out"
         yield Finding("SESSION_TYPE", settings.session_type, problem, "Set it to redis or valkey", "warning")
+
+
+def _access(settings: Settings) -> Iterator[Finding]:
+    rules = settings.cache_access_rules
+    if isinstance(rules, Path) and not rules.is_file():
+        fix = "Correct the path, write catalogue for the catalogue's own rules, or remove it"
+        yield Finding("CACHE_ACCESS_RULES", str(rules), "is not a file", fix)
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:

@@ -59,6 +59,7 @@ def export_caches(  # noqa: PLR0913  # what goes where, and how
     ground = manager.ground()
     origins = [stack_under(ground, cache.name, blinded=cache.policy.blinded) for cache in exported]
     for cache, origin in zip(exported, origins, strict=True):
+        _ = cache.backend  # whoever may not have a store may not have it copied
         translation(cache._opened(), origin)  # hashes have to be those that an import looks for
     reports = []
     try:

@@ -115,6 +115,7 @@ def import_caches(  # noqa: PLR0913  # what comes from where, and what is decide
                 continue
             cache = (open_cache or _opener(manager))(wanted[begin.name])
             origin = stack_under(manager.ground(), begin.name, blinded=begin.blinded)
+            _ = cache.backend  # whoever may not have a store may not fill it
             to_stored = translation(origin, cache._opened())
             report = TransferReport(cache.name)
             reports.append(report)

@@ -9,8 +9,33 @@ from __future__ import annotations
 # The help lists them in this order.
 # isort: off
 from openalgo_cache.cli.app import app
-from openalgo_cache.cli.commands import info, stats, entries, transfers, symbols, keys, use, encryption, doctor, audit
+from openalgo_cache.cli.commands import (
+    info,
+    stats,
+    entries,
+    transfers,
+    symbols,
+    keys,
+    use,
+    access,
+    encryption,
+    doctor,
+    audit,
+)
 
 # isort: on
 
-__all__ = ["app", "audit", "doctor", "encryption", "entries", "info", "keys", "stats", "symbols", "transfers", "use"]
+__all__ = [
+    "access",
+    "app",
+    "audit",
+    "doctor",
+    "encryption",
+    "entries",
+    "info",
+    "keys",
+    "stats",
+    "symbols",
+    "transfers",
+    "use",
+]

@@ -1,0 +1,1 @@
+"""Handles in front of handles: who may call a verb, and what the audit log learns of it."""
