@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import stat
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +52,11 @@ print(auth.get(other), flush=True)
 
 
 def store_a_token(subject: Subject) -> None:
-    """Store one, if that is allowed."""
-    with suppress(KeyRingError):
+    """Store one, if that is allowed; the log has why it is not."""
+    try:
         subject.cache("auth").set("ann", TOKEN)
+    except KeyRingError as error:
+        logging.getLogger("tests").error("%s", error)  # noqa: TRY400  # a line is enough
 
 
 @pytest.mark.attack("04", "a first start on a full disk")
@@ -163,3 +167,26 @@ def test_05_instances_share_their_key(tmp_path: Path, redis_server: ServerProces
     with closing(several) as second:
         store_a_token(second)
         attack.tried(succeeded=(second.db / KEY_FILE).exists())
+
+
+@pytest.mark.server
+@pytest.mark.attack("05", "an instance with another key, unnoticed")
+@pytest.mark.parametrize("who", SUBJECTS)
+def test_05_instances_compare_their_keys(
+    tmp_path: Path, redis_server: ServerProcess, caplog: pytest.LogCaptureFixture, attack: Attack, who: str
+) -> None:
+    """What one of them writes the other could not read; the second to start is told, or says so."""
+    redis_server.ask("FLUSHALL")
+    with ExitStack() as stack:
+        for number in range(2):
+            key = tmp_path / f"key {number}"
+            key.touch(mode=0o600)
+            key.write_bytes(base64.urlsafe_b64encode(bytes([number + 1]) * 32))
+            more: dict[str, Any] = {
+                "multi_instance_mode": True,
+                "instance_id": f"instance-{number}",
+                "cache_key_file": key,
+            }
+            one = stack.enter_context(closing(OnServer(who, tmp_path / str(number), redis_server, **more)))
+            store_a_token(one)
+    attack.tried(succeeded="in use with another key ring" not in caplog.text)
