@@ -77,9 +77,6 @@ class CacheManager:
     Args:
         settings: The settings; by default those in effect when the first cache is opened.
         clock: Where the time comes from.
-
-    Attributes:
-        census: Who holds which keys, where a store is shared.
     """
 
     def __init__(self, settings: Settings | None = None, clock: Clock = system_clock) -> None:

@@ -63,7 +63,7 @@ def check_ring(session: Session) -> Iterator[Check]:
         yield error(
             "key ring",
             f"there is none at {place}, and the cache files were sealed with one",
-            "Restore it from a backup before the application starts: it would make a new one",
+            "Restore it from a backup: until then caches miss and state raises ('openalgo-cache keys create' gives up)",
         )
     elif session.settings.cache_key_file is not None or session.settings.multi_instance_mode:
         yield error("key ring", f"there is none at {place}", "Copy the installation's key ring there")

@@ -109,7 +109,8 @@ def activate(
 def verify(context: typer.Context, *, cache: Caches = None, as_json: Json = False) -> None:
     """Look whether the ring is sound, opens what is stored, and is the same for all instances.
 
-    Every record is opened, none is changed or shown. Exit code 6: something is wrong.
+    Every record is opened, none is changed or shown; on a server those of the catalogue's caches, unless --cache names
+    others. Exit code 6: something is wrong.
     """
     from openalgo_cache.cli import keycheck  # noqa: PLC0415  # heavy; --help does without
 
