@@ -14,10 +14,14 @@ from typing import Final
 import pytest
 
 from openalgo_cache.audit import Event
+from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.files import write_private_new
 from openalgo_cache.manager import CacheManager
+from openalgo_cache.settings import Settings
 from openalgo_cache.testing import FakeClock
 from tests.audit.logs import DAY, GET, write_days
 from tests.cli.conftest import Run
+from tests.servers.process import ServerProcess
 from tests.stacks import manager
 
 MODULE: Final = [sys.executable, "-m", "openalgo_cache.cli"]
@@ -185,3 +189,31 @@ def test_follow_over_midnight_until_ctrl_c(folder: Path, form: list[str]) -> Non
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")
+
+
+@pytest.mark.server
+@pytest.mark.xdist_group("redis")
+def test_instances_that_share_a_server(run: Run, folder: Path, redis_server: ServerProcess) -> None:
+    """Each verifies its own files, by heads that lie on the server; those of the other are no concern of its."""
+    write_private_new(folder / "ring", KeyRing.generate().to_json())
+    shared = {name.upper(): str(value) for name, value in redis_server.settings().items()} | {
+        "CACHE_BACKEND": "redis",
+        "CACHE_KEY_FILE": str(folder / "ring"),
+        "CACHE_NAMESPACE": "audited",
+        "MULTI_INSTANCE_MODE": "true",
+        "SESSION_TYPE": "redis",
+    }
+    instances = {
+        name: shared | {"INSTANCE_ID": name, "SQLITE_CACHE_PATH": str(folder / name / "cache")} for name in ("a", "b")
+    }
+    for name, environment in instances.items():
+        with closing(CacheManager(Settings.from_environment(environment, None))) as house:
+            house.audit().record(GET._replace(caller=name))
+    for environment in instances.values():
+        ran = run("audit", "verify", "--json", **environment)
+        assert (ran.code, ran.json["heads"], ran.json["chains"], ran.json["findings"]) == (0, 2, 1, [])
+    (path,) = (folder / "a").glob("cache_audit*.log")
+    path.unlink()
+    assert run("audit", "verify", **instances["b"]).code == 0
+    ran = run("audit", "verify", "--json", **instances["a"])
+    assert (ran.code, [finding["kind"] for finding in ran.json["findings"]]) == (1, ["file missing"])

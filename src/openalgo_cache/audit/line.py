@@ -29,6 +29,7 @@ LONGEST: Final = 1 << 20
 
 _LONGEST_TEXT: Final = 4096
 _CUT: Final = " [cut]"
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _LINE: Final = re.compile(
     rb'(\{"timestamp":"[^\n]*,"writer":"([0-9a-f]{32})","sequence":([1-9][0-9]{0,17}),"previous":"([0-9a-f]{64})")'
     rb',"mac":"([0-9a-f]{64})"\}'
@@ -86,7 +87,7 @@ def sign(key: bytes, head: Head, at: float, event: Event, instance: str) -> tupl
         "sequence": sequence,
         "previous": head.mac,
     }
-    body = json.dumps(fields, separators=(",", ":"))[:-1].encode("ascii")
+    body = _encode(fields)[:-1].encode("ascii")
     mac = _mac(key, body)
     return b'%b,"mac":"%b"}\n' % (body, mac.encode()), Head(head.writer, sequence, mac)
 
@@ -113,7 +114,7 @@ def contents(line: Signed) -> dict[str, Any]:
 
 def timestamp(at: float) -> str:
     """Return a moment as lines write it: ISO 8601 in UTC, with microseconds."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _mac(key: bytes, body: bytes) -> str:
