@@ -27,7 +27,7 @@ _SINGLE = re.compile(r"'(?P<value>(?:[^'\\]|\\.)*)'", re.DOTALL)
 _DOUBLE = re.compile(r'"(?P<value>(?:[^"\\]|\\.)*)"', re.DOTALL)
 _REST = re.compile(r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)")
 _LINE = re.compile(r"[^\n]*(?:\n|\Z)")
-_COMMENT = re.compile(r"\s+#.*")
+_COMMENT = re.compile(r"(?<=\s)#.*")  # the spaces before it are stripped: a pattern for them would take its time
 _SINGLE_ESCAPE = re.compile(r"\\([\\'])")
 _DOUBLE_ESCAPE = re.compile(r"\\([\\'\"abfnrtv])")
 _CONTROLS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -65,7 +65,8 @@ def parse_dotenv(text: str) -> Dotenv:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     values: dict[str, str] = {}
     unreadable = []
-    position = 0
+    position = counted = 0
+    line_number = 1
     while position < len(text):
         if blank := _BLANK.match(text, position):
             position = blank.end()
@@ -73,7 +74,9 @@ def parse_dotenv(text: str) -> Dotenv:
         name = _NAME.match(text, position)
         value_and_end = _value(text, name.end(), gap=bool(name["gap"])) if name else None
         if name is None or value_and_end is None:
-            unreadable.append(text.count("\n", 0, position) + 1)
+            line_number += text.count("\n", counted, position)
+            counted = position
+            unreadable.append(line_number)
             line = _LINE.match(text, position)
             position = line.end() if line else len(text)
             continue

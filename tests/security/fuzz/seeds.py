@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -216,6 +217,14 @@ def _audit_logs() -> list[bytes]:
     return [*_ways(lines, 0), *_ways(said, 1, 2, 3, 4, 5)]
 
 
+def _key_holders() -> list[bytes]:
+    ours = bytes.fromhex(RING.fingerprint())
+    frames = [owner + struct.pack(">dH", at, 3) + b"\x91\x90\x90" + bytes(32)
+              for owner in (ours, bytes(8)) for at in (1_000.0, float("nan"), float("inf"), -1.0)]  # fmt: skip
+    lines = [*frames, b"".join(frames), frames[4] * 1500, frames[0][:-1], b"\xff" * 900, ours + b"\xff" * 40]
+    return [b"", b"OACKEYS", b"OACKEYS1" + bytes(70_000), *(b"OACKEYS1" + one for one in lines)]
+
+
 def _snapshots() -> list[bytes]:
     series = ["NSE", "NSE", "", 1, "EQ", 0.05, None, "", "", 0]
     honest = [1, 1.0, [series], [[0], [0.0], ["X"], [None], ["X"], ["1"]]]
@@ -363,6 +372,7 @@ _SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "key-rings": _key_rings,
     "exports": _exports,
     "small-files": _small_files,
+    "key-holders": _key_holders,
     "audit-logs": _audit_logs,
     "snapshots": _snapshots,
     "settings": _settings,

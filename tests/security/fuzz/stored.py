@@ -20,10 +20,13 @@ from openalgo_cache.audit.reading import lines_of
 from openalgo_cache.audit.statements import RETENTION
 from openalgo_cache.audit.verification import Verification
 from openalgo_cache.audit.writer import MENDED, START, STOP
+from openalgo_cache.backends.base import Entry
+from openalgo_cache.backends.memory import MemoryBackend
 from openalgo_cache.codec import envelope, keyring, serializers
 from openalgo_cache.codec.codec import Codec
 from openalgo_cache.codec.envelope import AEAD, MAC, PLAIN
 from openalgo_cache.codec.keyring import KeyRing
+from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.codec.sealing import RingSeal, Unsealed
 from openalgo_cache.errors import (
@@ -35,6 +38,7 @@ from openalgo_cache.errors import (
     UnsupportedValueError,
 )
 from openalgo_cache.journal import Journal, look
+from openalgo_cache.keyholders import KeyHolders
 from openalgo_cache.selection.record import RECORD_NAME, DamagedRecordError, read_record
 from openalgo_cache.symbols import snapshot
 from openalgo_cache.symbols.masterfiles import MasterFiles
@@ -249,6 +253,22 @@ def _audit_logs(folder: Path) -> Iterator[Run]:
     yield run
 
 
+@contextmanager
+def _key_holders(_: Path) -> Iterator[Run]:
+    store = MemoryBackend(None, lambda: 1_000.0)
+    holders = KeyHolders(lambda: store, "openalgo:key.holders:", LiveRing(RING), "here", lambda: 1_000.0)
+
+    def run(data: bytes) -> None:
+        store.set(holders.key, Entry(data, None))
+        if holders.roll().holders:
+            raise AssertionError("somebody without our ring counts as a holder of it")
+        holders.join(strict=False)
+        if [one.instance for one in holders.roll().holders] != ["here"]:
+            raise AssertionError("what somebody planted keeps us from telling what we hold")
+
+    yield run
+
+
 TARGETS: Final = (
     Target("records", _records, (UnreadableRecordError,)),
     Target("keys", _keys, (InvalidKeyError,)),
@@ -256,6 +276,7 @@ TARGETS: Final = (
     Target("key-rings", _key_rings, (KeyRingError,)),
     Target("exports", _exports, (UnreadableExportError, KeyRingError)),
     Target("small-files", _small_files, (DamagedRecordError, BackendUnavailableError)),
+    Target("key-holders", _key_holders),
     Target("audit-logs", _audit_logs),
     Target("snapshots", _snapshots, (UnreadableRecordError,)),
 )
