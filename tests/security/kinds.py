@@ -40,6 +40,7 @@ USERS: Final = {
     "openalgo_cache/backends/sqlite/cipher.py": "the key of a whole file, on top of sealed records: tests/sqlite",
     "openalgo_cache/census.py": "hands a subkey to what it opens",
     "openalgo_cache/cli/encrypting.py": "the key of a whole file: tests/sqlite",
+    "openalgo_cache/rotation/cachefiles.py": "the key of a whole file: tests/rotation",
     "openalgo_cache/cli/session.py": "opens what the other commands look at",
     "openalgo_cache/cli/keycheck.py": "verifies records, and seals none",
     "openalgo_cache/cli/auditing.py": "blinds a key to search for it",

@@ -40,17 +40,22 @@ def _tables(path: Path) -> dict[str, Any]:
             problem = problem or files.check_unwritable(path.parent, path.parent.stat())
             if problem is not None:
                 raise ConfigurationError(f"CACHE_ACCESS_RULES: whoever can change the access rules has none: {problem}")
-            text = file.read(_MOST_BYTES)
-        return tomllib.loads(text.decode())
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:  # what was cut off might be what narrows the rest
+            raise ConfigurationError(f"CACHE_ACCESS_RULES: {path} is larger than {_MOST_BYTES:,} bytes")
     except OSError as error:
         raise ConfigurationError(
             f"CACHE_ACCESS_RULES: {path} cannot be read ({error.strerror}): correct the path, write catalogue for the "
             "catalogue's own rules, or remove the variable"
         ) from None
+    try:
+        return tomllib.loads(text.decode())
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"CACHE_ACCESS_RULES: {path} is not UTF-8 (at byte {error.start})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"CACHE_ACCESS_RULES: {path} is not TOML: {error}") from None
+    except (ValueError, RecursionError):
+        raise ConfigurationError(f"CACHE_ACCESS_RULES: {path} nests too deeply, or has too long a number") from None
 
 
 class _Reading:
@@ -65,7 +70,7 @@ class _Reading:
         for member in sorted(set(self._tables) - set(_MEMBERS)):
             self._fault(member, f"is not known here: a rules file has {', '.join(_MEMBERS)}")
         extends = self._tables.get("extends")
-        if extends not in {None, CATALOGUE}:
+        if extends is not None and extends != CATALOGUE:
             self._fault("extends", f"can only be {CATALOGUE!r}")
         caches = dict(catalogue_rules().caches) if extends == CATALOGUE else {}
         named = self._tables.get("caches", {})

@@ -15,10 +15,17 @@ import pytest
 from argon2 import PasswordHasher
 
 from openalgo_cache import CacheManager, Settings
-from openalgo_cache.errors import InvalidKeyError, SymbolImportError, UnreadableRecordError, UnsupportedValueError
+from openalgo_cache.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    SymbolImportError,
+    UnreadableRecordError,
+    UnsupportedValueError,
+)
 from openalgo_cache.integrations.merge import SessionConflict, merge
 from openalgo_cache.integrations.sessions import CacheSessions
 from openalgo_cache.keys import text
+from openalgo_cache.policy.rulesfile import load_rules
 from openalgo_cache.settings import InvalidSettingsError
 from openalgo_cache.symbols import COLUMNS
 from openalgo_cache.symbols.source import Problems, read_rows
@@ -161,8 +168,25 @@ def _key_texts(_: Path) -> Iterator[Run]:
     yield run
 
 
+@contextmanager
+def _rules(folder: Path) -> Iterator[Run]:
+    path = folder / "rules.toml"
+    folder.chmod(0o700)
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        path.chmod(0o600)
+        rules = load_rules(path)
+        for cache in (*rules.caches, "auth", "unknown"):
+            if rules.grant(cache).rights("no module is called so"):
+                repr(rules.grant(cache).describe("read"))
+
+    yield run
+
+
 TARGETS: Final = (
     Target("settings", _settings, (InvalidSettingsError,)),
+    Target("rules", _rules, (ConfigurationError,)),
     Target("contracts", _contracts, (SymbolImportError,)),
     Target("cookies", _cookies, (SessionConflict, UnreadableRecordError, UnsupportedValueError)),
     Target("calls", _calls),

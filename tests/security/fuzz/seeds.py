@@ -256,6 +256,18 @@ def _settings() -> list[bytes]:
     return _ways(lines, 0, 1)
 
 
+def _rules() -> list[bytes]:
+    return [
+        b'extends = "catalogue"\n[caches]\nauth = ["services.*"]\n[caches.quotes]\nread = ["*"]\nwrite = ["a.b"]\n',
+        b"", b"\xff", b"extends = []", b"extends = {a=1}", b"extends = 1979-05-27", b"a = " + b"[" * 100_000,
+        b"a = " + b"{a=" * 5000, b"x = " + b"9" * 6000, b"default = nan", b"default = [{}]",
+        b'default = ["' + b"*a" * 3000 + b'"]', b'default = ["[!"]', b'default = ["[z-a]"]', b"caches = []",
+        b"[caches]\nauth = 5", b'[caches]\n"a b" = ["x"]', b"[caches.auth]\nread = [[]]",
+        b'[caches]\nauth = {read = ["x"], evil = []}', b'"\\ud800" = 1', b"a." * 3000 + b"b = 1",
+        b"[" + b"a." * 9000 + b"b]", b"#" * ((1 << 20) + 1),
+    ]  # fmt: skip
+
+
 def _contracts() -> list[bytes]:
     head = ",".join(COLUMNS).encode() + b"\n"
     rows = [
@@ -376,6 +388,7 @@ _SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "audit-logs": _audit_logs,
     "snapshots": _snapshots,
     "settings": _settings,
+    "rules": _rules,
     "contracts": _contracts,
     "cookies": _cookies,
     "calls": _calls,
