@@ -405,6 +405,13 @@ def test_replay_without_an_epoch_is_not_promised(ground: Ground) -> None:
         cache.set("ann", "second", 1000)
         store.write(stored, first)
         assert cache.get("ann") == "first", "docs/security.md says that this is not kept out"
+        cache.set("ann", "tagged", 1000, tags=("desk",))
+        (tag,) = map(cache._opened().tags.stored, cache._opened().tags.ids(("desk",)))
+        record = store.read(tag)
+        cache.clear(tag="desk")
+        assert cache.get("ann", MISSING) is MISSING
+        store.write(tag, record)
+        assert cache.get("ann") == "tagged", "nor is the record of a tag"
         cache.delete("ann")
         store.write(stored, first)
         assert cache.get("ann") == "first"
