@@ -140,8 +140,9 @@ def _take(reading: Reading, variable: Variable, name: str, text: str, source: st
 
 
 def _shown(variable: Variable, text: str) -> str:
-    """Return a text as it may be shown; a URL that strayed into another variable may hold a password."""
-    return HIDDEN if variable.parser.confidential or "://" in text else shown(text)
+    """Return a text as it may be shown; a URL or a log-in that strayed into another variable may hold a password."""
+    strayed = "://" in text or ":" in text.partition("@")[0] != text
+    return HIDDEN if variable.parser.confidential or strayed else shown(text)
 
 
 def _typos(known: set[str], texts: Mapping[str, str]) -> Iterator[Finding]:
