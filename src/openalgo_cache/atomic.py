@@ -86,5 +86,5 @@ class AtomicVerbs(Writer):
             self._counters.deletes += 1
             return value
         if default is DEFAULT:  # left out; MISSING is an answer like any other
-            raise KeyError(key)
+            raise self._absent(key)
         return default

@@ -99,7 +99,7 @@ class Cache(AtomicVerbs):
         seen: Seen = self._swallowing(NOTHING, self._look_up, stack, stack.keyspace.stored(key))
         found = seen.value
         if found is None:
-            raise KeyError(key)
+            raise self._absent(key)
         return None if found.expires_at is None else found.expires_at - now
 
     def keys(self, prefix: str = "") -> Iterator[Key]:
@@ -321,7 +321,7 @@ class Cache(AtomicVerbs):
 
     def __getitem__(self, key: Key) -> Any:
         if (value := self.get(key, MISSING)) is MISSING:
-            raise KeyError(key)
+            raise self._absent(key)
         return value
 
     def __setitem__(self, key: Key, value: Any) -> None:
@@ -329,7 +329,7 @@ class Cache(AtomicVerbs):
 
     def __delitem__(self, key: Key) -> None:
         if not self.delete(key):
-            raise KeyError(key)
+            raise self._absent(key)
 
     def __contains__(self, key: Key) -> bool:
         return self.get(key, MISSING) is not MISSING

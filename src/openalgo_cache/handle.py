@@ -113,6 +113,10 @@ class Handle:
         keyspace = self._opened().keyspace
         return keyspace.stored(key).removeprefix(keyspace.prefix)
 
+    def _absent(self, key: Key) -> KeyError:
+        """Return the error for a key that is not there; a trace must not show what the store itself does not."""
+        return KeyError(self.shown(key) if self.policy.blinded else key)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, {self.policy.sealing.value}, {self.policy.durability.value}>"
 
