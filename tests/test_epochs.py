@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ epochs = st.integers() | st.text(max_size=60) | st.binary(max_size=254)
 @given(epochs, epochs)
 def test_the_form_tells_epochs_apart(one: Epoch, other: Epoch) -> None:
     """Two have the same form only if they are of one type and equal."""
-    assert (sealed_form(one) == sealed_form(other)) == (type(one) is type(other) and one == other)
+    assert (sealed_form(one, bytes) == sealed_form(other, bytes)) == (type(one) is type(other) and one == other)
 
 
 def test_the_form_is_frozen() -> None:
@@ -45,8 +46,10 @@ def test_the_form_is_frozen() -> None:
         -1: b"i\xff",
         128: b"i\0\x80",
     }
-    assert {epoch: sealed_form(epoch) for epoch in forms} == forms
-    assert sealed_form(None) is None
+    for secret in (b"", b"a secret of the ring"):
+        for epoch, form in forms.items():
+            assert sealed_form(epoch, lambda: secret) == blake2b(form, key=secret, digest_size=16).digest()  # noqa: B023
+    assert sealed_form(None, bytes) is None
 
 
 def test_an_epoch_costs_no_call_of_the_store(rig: Rig) -> None:
@@ -76,8 +79,11 @@ def test_the_epoch_is_authenticated(tmp_path: Path) -> None:
             entry = cache.backend.get(stored)
             assert entry is not None
             head = parse_head(entry.payload)
-            assert parse_extras(entry.payload, head).epoch == b"i\1"
-            forged = entry.payload[: head.size - 1] + b"\2" + entry.payload[head.size :]
+            here, other = (sealed_form(number, cache._opened().epoch_secret) for number in (1, 2))
+            assert here is not None
+            assert other is not None
+            assert parse_extras(entry.payload, head).epoch == here
+            forged = entry.payload.replace(here, other)
             cache.backend.set(stored, entry._replace(payload=forged))
             assert cache.get("key", MISSING, epoch=2) is MISSING
             assert cache.stats()["rejected"] == 1

@@ -59,8 +59,8 @@ class AsyncCache:
 
     async def get_many(self, keys: Iterable[K], epoch: Epoch | None = None) -> dict[K, Any]:
         """See ``Cache.get_many``."""
-        named = sealed_form(epoch)
         await self._open()
+        named = sealed_form(epoch, self._cache._opened().epoch_secret)
         found, missing = self._cache._peek_many(keys, named)
         if missing:
             found |= await self._run(self._cache._read_many, missing, named)

@@ -27,7 +27,7 @@ class AtomicVerbs(Writer):
         """Store ``value`` unless an entry is under ``key``; return whether it was stored (see ``Cache.set``)."""
         stack, now = self._opened(), self._now()
         expires = self._expiry(ttl, now)
-        ids, named = stack.tags.ids(tags), sealed_form(epoch)
+        ids, named = stack.tags.ids(tags), sealed_form(epoch, stack.epoch_secret)
         carried = self._swallowing(None, stack.tags.cover, ids, self._kept_until(expires)) if ids else ()
         if carried is None:
             return False

@@ -78,7 +78,9 @@ class Cache(AtomicVerbs):
 
     def get_many(self, keys: Iterable[K], epoch: Epoch | None = None) -> dict[K, Any]:
         """Return the values of those of ``keys`` that are there, under this epoch (see :meth:`get`)."""
-        named = None if epoch is None else sealed_form(epoch)  # without the call, in what may be a near hit
+        named = (
+            None if epoch is None else sealed_form(epoch, self._opened().epoch_secret)
+        )  # without the call, in what may be a near hit
         found, missing = self._peek_many(keys, named)
         if missing:
             found |= self._read_many(missing, named)
@@ -167,7 +169,7 @@ class Cache(AtomicVerbs):
         expires = self._expiry(ttl, now)
         stored = stack.keyspace.stored(key)
         if tags or epoch is not None:
-            terms = stack.tags.ids(tags), sealed_form(epoch)
+            terms = stack.tags.ids(tags), sealed_form(epoch, stack.epoch_secret)
             self._change((key,), self._set_on_terms, stack, {stored: value}, expires, *terms)
         elif self.policy.stale_for is None:  # what ``_entry`` does, without its call
             record = stack.codec.encode(stored, value, now, expires)
@@ -184,7 +186,7 @@ class Cache(AtomicVerbs):
         expires = self._expiry(ttl, now)
         values = {stack.keyspace.stored(key): value for key, value in items.items()}
         if tags or epoch is not None:
-            terms = stack.tags.ids(tags), sealed_form(epoch)
+            terms = stack.tags.ids(tags), sealed_form(epoch, stack.epoch_secret)
             self._change(items, self._set_on_terms, stack, values, expires, *terms)
         else:
             entries = {stored: self._entry(stack, stored, value, now, expires) for stored, value in values.items()}

@@ -7,18 +7,29 @@ ordered.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import Final
 
 from openalgo_cache.errors import InvalidEpochError
 
 MOST_BYTES: Final = 254
-"""Of an epoch: the record format counts them, and the letter that tells the types apart, in a byte."""
+"""Of an epoch, as it is given."""
+
+_HASH_BYTES: Final = 16
 
 Epoch = str | bytes | int
 
 
-def sealed_form(epoch: Epoch | None) -> bytes | None:
-    """Return an epoch as it stands in a record, where 1, "1" and b"1" are three; None for none.
+def sealed_form(epoch: Epoch | None, secret: Callable[[], bytes]) -> bytes | None:
+    """Return an epoch as it stands in a record: a keyed hash (BLAKE2b, RFC 7693), since it may be a token itself.
+
+    Args:
+        epoch: The epoch, where 1, "1" and b"1" are three; None for none.
+        secret: Returns the key of the hash; empty for caches without seals.
+
+    Returns:
+        16 bytes, or None for none.
 
     Raises:
         InvalidEpochError: It is of another type (a bool is no number), too long, or holds a lone surrogate.
@@ -38,4 +49,4 @@ def sealed_form(epoch: Epoch | None) -> bytes | None:
         raise InvalidEpochError(f"an epoch is a str, bytes or an int, not {type(epoch).__name__}")
     if len(form) > 1 + MOST_BYTES:
         raise InvalidEpochError(f"an epoch has at most {MOST_BYTES} bytes, not {len(form) - 1}")
-    return form
+    return hashlib.blake2b(form, key=secret(), digest_size=_HASH_BYTES).digest()

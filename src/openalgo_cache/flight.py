@@ -116,7 +116,7 @@ def course(  # noqa: PLR0913  # what a load consists of
         Seconds to wait, or LOAD: then send the loaded value, or throw what the loader raised.
     """
     stack = cache._opened()
-    stored, ids, named = stack.keyspace.stored(key), stack.tags.ids(tags), sealed_form(epoch)
+    stored, ids, named = stack.keyspace.stored(key), stack.tags.ids(tags), sealed_form(epoch, stack.epoch_secret)
     waited = False
     while True:
         flight, leads = cache._flights.board(stored, named, loop)

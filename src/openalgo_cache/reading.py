@@ -42,12 +42,12 @@ class Reader(Handle):
 
         So is read where there is no near tier, and what has an epoch, since that is not kept near.
         """
-        named = None if epoch is None else sealed_form(epoch)
         stack = self._stack
         if stack is None:
             stack = self._opened()
-            if named is None and stack.near.keeps:
+            if epoch is None and stack.near.keeps:
                 return self._read_near(key, default)
+        named = None if epoch is None else sealed_form(epoch, stack.epoch_secret)
         try:
             stored = stack.keyspace.known.get(key) or stack.keyspace.stored(key)  # type: ignore[arg-type]  # any key
         except TypeError:  # not hashable: the keyspace says so properly

@@ -31,7 +31,10 @@ _NEAR_MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a handle stands on, from the top down, and the keys; ``lock_stack`` makes what its locks stand on."""
+    """What a handle stands on, from the top down, and the keys.
+
+    ``lock_stack`` makes what its locks stand on; ``epoch_secret`` returns what epochs are hashed with.
+    """
 
     keyspace: Keyspace
     near: NearTier
@@ -42,6 +45,7 @@ class Stack:
     lost: LostDeletes | None
     ring: LiveRing | None
     lock_stack: Callable[[], Stack]
+    epoch_secret: Callable[[], bytes]
 
     def generation(self) -> int:
         """Return what changes whenever a delete is lost, or a lost one carried out."""
@@ -121,19 +125,15 @@ def build_stack(
         journal = Journal(path, ground.ring().now, keyspace.prefix, collapses=not is_only_copy)
         lost = LostDeletes(name, journal, backend, near, codec, keeps_newer=is_only_copy)
     is_sealed = policy.sealing is not Sealing.PLAIN
-    tags = Tags(
-        keyspace,
-        codec,
-        backend,
-        ground.clock,
-        lambda: ground.ring().now.subkey("tag", name.encode()) if is_sealed else b"",
-        lost,
-        strict=is_only_copy,
-    )
+
+    def secret(purpose: str) -> bytes:
+        return ground.ring().now.subkey(purpose, name.encode()) if is_sealed else b""
+
+    tags = Tags(keyspace, codec, backend, ground.clock, partial(secret, "tag"), lost, strict=is_only_copy)
     for_locks = replace(ground, journals=False)  # a lock that could not be released ends by itself
     lock_stack = partial(build_stack, name + OF_LOCKS, policy_of_locks(policy), backend_name, for_locks, create)
     ring = ground.ring() if is_sealed else None
-    return Stack(keyspace, near, codec, backend, backend_name, tags, lost, ring, lock_stack)
+    return Stack(keyspace, near, codec, backend, backend_name, tags, lost, ring, lock_stack, partial(secret, "epoch"))
 
 
 def _class_of(backend_name: str, *, lasts: bool) -> type[CacheBackend]:
