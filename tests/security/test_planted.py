@@ -356,11 +356,13 @@ def _commands(planted: Planted, outlet: Outlet, run: Run, folder: Path) -> None:
     commands = (
         f"set broker by-hand {hidden}", "get broker by-hand", "get auth key", "delete broker by-hand", "info", "stats",
         "doctor", "keys list", "keys verify", "list user_strategies", "audit tail", "audit verify", "audit search",
-        "audit search --cache auth", "access list", "access check auth blueprints.auth", "symbols info", "keys broker",
+        "audit search --cache auth", "access list", "access check auth blueprints.auth", "symbols status",
+        "list broker",
     )  # fmt: skip
     for command in commands:
         for more in ((), ("--json",)):
             ran = run(*command.split(), *more, **variables)
+            assert "Usage:" not in ran.err, command
             outlet.put(command, ran.out)
             outlet.put(command, ran.err)
 

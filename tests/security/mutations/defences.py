@@ -478,4 +478,77 @@ ELSEWHERE: Final = [
     ),
 ]
 
-MUTANTS: Final = [*SEALING, *DECODING, *KEYS, *REVOKING, *SERVERS, *HOST, *ELSEWHERE]
+POLICY: Final = [
+    Mutant(
+        "rights, which a caller must have",
+        f"{_LIB}/guarded/guard.py",
+        "        if not needs <= held:\n",
+        "        if False:\n",
+        "tests/policy/test_verbs.py tests/policy/test_denials.py",
+    ),
+    Mutant(
+        "caches that no rule names, which are denied",
+        f"{_LIB}/policy/rules.py",
+        "_NOBODY: Final = Grant()\n",
+        '_NOBODY: Final = Grant.of(("*",))\n',
+        "tests/policy/test_rules.py tests/policy/test_denials.py",
+    ),
+    Mutant(
+        "whoever acts for others, who is judged as those",
+        f"{_LIB}/guarded/cache.py",
+        "        if module in self._quick and not acting():\n",
+        "        if module in self._quick:\n",
+        "tests/policy/test_callers.py",
+    ),
+    Mutant(
+        "rules files that others can write to",
+        f"{_LIB}/policy/rulesfile.py",
+        "            problem = files.check_unwritable(path, os.fstat(file.fileno()))\n",
+        "            problem = None\n",
+        "tests/policy/test_rules.py",
+    ),
+    Mutant(
+        "keys that are retired while records need them",
+        f"{_LIB}/rotation/rotating.py",
+        "    if count := needing(tallies, [key_id]):\n",
+        "    if (count := needing(tallies, [key_id])) and count < 0:\n",
+        "tests/rotation/test_rotating.py",
+    ),
+    Mutant(
+        "a key ring of another installation that is put in the place of ours",
+        f"{_LIB}/codec/livering.py",
+        "        if (ring.id, ring.fingerprint()) != (self.now.id, self.now.fingerprint()):\n",
+        "        if False:\n",
+        "tests/keys/test_livering.py",
+    ),
+    Mutant(
+        "state that a sleeper seals with a key that is gone",
+        f"{_LIB}/lasting.py",
+        "        if readable is not written:",
+        "        if False:",
+        "tests/rotation/test_stopped_processes.py tests/rotation/test_rotating.py tests/rotation/test_sweep.py",
+    ),
+    Mutant(
+        "keys of blinded caches in a KeyError",
+        f"{_LIB}/handle.py",
+        "        return KeyError(self.shown(key) if self.policy.blinded else key)\n",
+        "        return KeyError(key)\n",
+        "tests/security/test_planted.py",
+    ),
+    Mutant(
+        "epochs, which are hashed in records",
+        f"{_LIB}/epochs.py",
+        "    return hashlib.blake2b(form, key=secret(), digest_size=_HASH_BYTES).digest()\n",
+        "    return form\n",
+        "tests/security/test_planted.py tests/test_epochs.py",
+    ),
+    Mutant(
+        "log-ins that strayed into a variable",
+        f"{_LIB}/settings/load.py",
+        "    return HIDDEN if variable.parser.confidential or strayed else shown(text)\n",
+        "    return HIDDEN if variable.parser.confidential else shown(text)\n",
+        "tests/security/test_planted.py tests/test_settings.py",
+    ),
+]
+
+MUTANTS: Final = [*POLICY, *SEALING, *DECODING, *KEYS, *REVOKING, *SERVERS, *HOST, *ELSEWHERE]
