@@ -30,6 +30,7 @@ def test_every_command_is_there() -> None:
     assert set(WORDS) == {
         "info", "stats", "get", "set", "delete", "list", "clear", "copy", "export", "import", "use", "doctor",
         "encrypt-files", "keys list", "keys create", "keys add", "keys activate", "keys verify",
+        "keys rotate", "keys retire",
         "symbols import", "symbols search", "symbols show", "symbols generate", "symbols status", "symbols sync",
         "audit verify", "audit tail", "audit search",
         "access list", "access check",

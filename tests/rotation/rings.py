@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ class SkippingClock:
     def wait(self, seconds: float) -> None:
         """Let some seconds have passed."""
         self.skipped += seconds
+
+
+def waiting(caches: CacheManager, clock: SkippingClock) -> Callable[[float], None]:
+    """Return what waits for a rotation: what the audit log's thread would have done by then, it has done."""
+
+    def wait(seconds: float) -> None:
+        if seconds >= 1.0:
+            caches.audit().close()
+        clock.wait(seconds)
+
+    return wait
 
 
 def no_rest(seconds: float) -> None:

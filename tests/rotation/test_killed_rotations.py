@@ -9,7 +9,7 @@ import pytest
 
 from openalgo_cache.rotation.rotating import Rotation
 from tests.faults.processes import Process
-from tests.rotation.rings import SkippingClock, keys_in, ring_file
+from tests.rotation.rings import SkippingClock, keys_in, ring_file, waiting
 from tests.stacks import manager
 
 RECORDS = 300
@@ -68,7 +68,7 @@ def test_the_next_rotation_finishes_it(tmp_path: Path, stage: str) -> None:
         assert caches.get_cache("running_strategies").get("s1") == "state"
     clock = SkippingClock()
     with closing(manager(tmp_path, clock)) as caches:
-        done = Rotation(caches, pause=clock.wait).rotate(then_retire=True)
+        done = Rotation(caches, pause=waiting(caches, clock)).rotate(then_retire=True)
         assert done.resumed
         assert begun == [done.active]
         assert done.retired == (old,)

@@ -12,7 +12,7 @@ import pytest
 
 from openalgo_cache.rotation.rotating import Rotation
 from tests.faults.processes import Process
-from tests.rotation.rings import SkippingClock, keys_in, ring_file
+from tests.rotation.rings import SkippingClock, keys_in, ring_file, waiting
 from tests.stacks import manager
 from tests.workers import wait_until
 
@@ -85,7 +85,7 @@ def test_a_stopped_process_writes_what_can_be_read(tmp_path: Path, verb: str, mo
         old = ring_file(tmp_path).load().active.id
         clock = SkippingClock()
         with closing(manager(tmp_path, clock)) as caches:
-            done = Rotation(caches, pause=clock.wait).rotate(then_retire=True)
+            done = Rotation(caches, pause=waiting(caches, clock)).rotate(then_retire=True)
         assert done.retired == (old,)
         os.kill(writer.pid, signal.SIGCONT)
         assert writer.hear() == "written"
@@ -103,7 +103,7 @@ def test_a_newer_value_is_not_undone(tmp_path: Path) -> None:
         wait_until(lambda: psutil.Process(writer.pid).status() == psutil.STATUS_STOPPED, "it is stopped")
         clock = SkippingClock()
         with closing(manager(tmp_path, clock)) as caches:
-            Rotation(caches, pause=clock.wait).rotate(then_retire=True)
+            Rotation(caches, pause=waiting(caches, clock)).rotate(then_retire=True)
             cache = caches.get_cache("running_strategies")
             cache.set("s1", "newer")
             os.kill(writer.pid, signal.SIGCONT)

@@ -20,6 +20,7 @@ from openalgo_cache.errors import KeyRingError
 from openalgo_cache.locks import FileLock
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.ringsource import ring_file
+from openalgo_cache.rotation.instances import instances, lacking, sealing_otherwise
 from openalgo_cache.rotation.places import places
 from openalgo_cache.rotation.sweep import Progress, Sweep
 from openalgo_cache.rotation.tally import Tally, merged, needing, unreadable
@@ -31,6 +32,8 @@ GRACE: Final = 60.0
 _MOST_WALKS: Final = 45
 """Walks after that, while old keys are needed: leases end within half a minute."""
 _BETWEEN_WALKS: Final = 1.0
+_MOST_LOOKS: Final = 20
+"""Looks, a second apart, at whether other instances hold a key: they tell within two when their ring has changed."""
 
 Tell = Callable[[str], None]
 
@@ -56,6 +59,7 @@ class Rotated:
         resumed: Whether the rotation had been begun before.
         retired: The ids of the keys that were taken out of the ring.
         left: The ids of the keys that records still need.
+        late: The instances that seal with another key than the active one of our ring.
         tallies: What was found.
     """
 
@@ -63,6 +67,7 @@ class Rotated:
     resumed: bool
     retired: tuple[int, ...]
     left: tuple[int, ...]
+    late: tuple[str, ...]
     tallies: list[Tally]
 
 
@@ -119,7 +124,7 @@ class Rotation:
                     self._retire(one, skip_unreadable=False)
                     retired.append(one)
             left = [one for one in old if one not in retired and needing(tallies, [one])]
-            return Rotated(key_id, resumed, tuple(retired), tuple(left), tallies)
+            return Rotated(key_id, resumed, tuple(retired), tuple(left), tuple(self._late(key_id)), tallies)
 
     def retire(self, key_id: int, *, skip_unreadable: bool = False) -> list[Tally]:
         """Take a key out of the ring that nothing needs any more; return what there is.
@@ -157,9 +162,25 @@ class Rotation:
 
     def _activate(self, key_id: int) -> None:
         if self._file.load().active.id != key_id:
+            self._wait_for_instances(key_id)
             self._file.update(lambda ring: ring.with_active(key_id))
             self._tell(f"key {shown(key_id)} seals whatever is written from now on")
             self._record("KEY_ACTIVATE", key_id)
+
+    def _wait_for_instances(self, key_id: int) -> None:
+        """Wait until every instance holds a key, so that each can read what the others seal with it."""
+        looks = 0
+        while late := lacking(instances(self._manager), key_id):
+            if (looks := looks + 1) > _MOST_LOOKS:
+                raise KeyRingError(
+                    f"key {shown(key_id)} is not the active one yet: {', '.join(late)} does not hold it. Copy the key "
+                    "ring there, and run the same command again"
+                )
+            self._tell(f"waiting until {', '.join(late)} holds key {shown(key_id)}")
+            self._pause(_BETWEEN_WALKS)
+
+    def _late(self, key_id: int) -> list[str]:
+        return sealing_otherwise(instances(self._manager), key_id)
 
     def _sweep(self) -> list[Tally]:
         """Walk through all records until nothing needs an old key, and nobody can have sealed with one since."""
@@ -171,7 +192,7 @@ class Rotation:
         tallies: list[Tally] = []
         for _ in range(_MOST_WALKS):
             tallies = self._walk(ring)
-            if not needing(tallies, old):
+            if not needing(tallies, old) or self._late(ring.active.id):
                 break
             self._pause(_BETWEEN_WALKS)
         return tallies
@@ -190,6 +211,12 @@ class Rotation:
             raise KeyInUseError(
                 f"key {shown(key_id)} was the active one until a moment ago, and a process may still seal with it: "
                 f"try again in {left:.0f} seconds",
+                [],
+            )
+        if late := [one.instance for one in instances(self._manager) if one.active == key_id]:
+            raise KeyInUseError(
+                f"{', '.join(sorted(set(late)))} still seals with key {shown(key_id)}: copy the key ring there, and "
+                "run 'openalgo-cache keys rotate' again",
                 [],
             )
         tallies = self._count(ring)
