@@ -43,7 +43,7 @@ def ensure_folder(path: Path) -> None:
 
     Raises:
         NotADirectoryError: Something that is not a folder stands at ``path``.
-        OSError: The folder cannot be created.
+        OSError: The folder cannot be created, or, on Windows, not be closed to others.
     """
     missing: list[Path] = []
     folder = path.absolute()
@@ -60,7 +60,21 @@ def ensure_folder(path: Path) -> None:
             if not folder.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder)) from None
         else:
+            _close(folder)
             sync_folder(folder.parent)
+
+
+def _close(folder: Path) -> None:
+    """Close a new folder to others where modes do not; it goes again if it can't be."""
+    if sys.platform != "win32":
+        return
+    from openalgo_cache import accesslist  # noqa: PLC0415  # only there
+
+    try:
+        accesslist.close(folder)
+    except OSError:
+        folder.rmdir()
+        raise
 
 
 def write_private_new(path: Path, data: bytes) -> bool:

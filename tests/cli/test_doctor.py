@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
+from openalgo_cache import accesslist
 from openalgo_cache.backends import registry
 from openalgo_cache.cli import session, shapes
 from openalgo_cache.cli.checks import place
@@ -155,6 +156,60 @@ def test_a_folder_and_files_that_are_open_to_others(run: Run, folder: Path) -> N
     assert found(ran, "files")[0]["fix"] == f"Run chmod 600 {folder / 'db' / 'cache_settings.db'}"
     assert statuses(ran, "files") == ["warning", "ok"]
     assert ran.code == 0
+
+
+@posix
+def test_links_audit_logs_and_leftovers(run: Run, folder: Path) -> None:
+    """Whatever is ours is looked at, wherever the audit log lies."""
+    run("set", "settings", "k", "v")
+    (folder / "db" / "cache_quotes.db").symlink_to(folder / "elsewhere")
+    (folder / "log").mkdir()
+    for path in (folder / "log" / "audit.2026-11-24.jsonl", folder / "db" / ".cache_settings.db.1.tmp"):
+        path.touch()
+        path.chmod(0o640)
+    ran = run("doctor", "--json", CACHE_AUDIT_LOG_PATH="log/audit.jsonl")
+    told = [one["what"] for one in found(ran, "files") if one["status"] == "warning"]
+    assert len(told) == 3
+    for part in ("is a link to", "audit.2026-11-24.jsonl is open", ".cache_settings.db.1.tmp is open"):
+        assert any(part in one for one in told), part
+
+
+@posix
+def test_folders_above_that_others_can_write(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They could put another folder in the place of ours; where everybody's are kept apart, as in /tmp, they can't."""
+    (folder / "open").mkdir()
+    monkeypatch.chdir(folder / "open")
+    run("set", "settings", "k", "v")
+    assert statuses(run("doctor", "--json"), "folder") == ["ok"]
+    (folder / "open").chmod(0o1777)
+    assert statuses(run("doctor", "--json"), "folder") == ["ok"]
+    (folder / "open").chmod(0o777)
+    ran = run("doctor", "--json")
+    assert found(ran, "folder")[0]["fix"] == f"Run chmod o-w {folder / 'open'}"
+    (folder / "open").chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(folder / "open", 1234, -1)
+        assert "user id 1234" in found(run("doctor", "--json"), "folder")[0]["what"]
+
+
+def test_a_folder_that_a_web_server_hands_out(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guess by its name, so a warning."""
+    (folder / "public_html").mkdir()
+    monkeypatch.chdir(folder / "public_html")
+    assert "warning" in statuses(run("doctor", "--json"), "folder")
+
+
+def test_rights_on_windows(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told by the list of rights, where there are no modes; what cannot be told is no good sign."""
+    run("set", "settings", "k", "v")
+    monkeypatch.setattr(place, "_HAS_MODES", False)
+    for strangers, status in (([], "ok"), (["WD"], "warning")):
+        monkeypatch.setattr(accesslist, "read", lambda _folder, strangers=strangers: strangers)
+        assert statuses(run("doctor", "--json"), "folder") == [status]
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(place, "_HAS_MODES", False)
+    assert "warning" in statuses(run("doctor", "--json", CACHE_BACKEND="sqlite"), "folder"), "there is no icacls here"
 
 
 def test_a_folder_that_is_none(run: Run, folder: Path) -> None:

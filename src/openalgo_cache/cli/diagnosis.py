@@ -22,6 +22,7 @@ _CHECKS: Final[tuple[Callable[[Session], Iterator[Check]], ...]] = (
     setup.check_ring,
     setup.check_clock,
     place.check_folder,
+    place.check_way,
     place.check_files,
     place.check_file_system,
     place.check_space,

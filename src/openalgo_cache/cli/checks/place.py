@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from openalgo_cache import files
+from openalgo_cache import accesslist, files
 from openalgo_cache.cli.checks.finding import error, ok, warning
 from openalgo_cache.cli.output import count, size
 from openalgo_cache.cli.session import Session
@@ -25,6 +26,7 @@ _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "lustre", "ncpfs", "fuse.sshfs"}
 )
 _FORGETFUL: Final = frozenset({"tmpfs", "ramfs"})
+_SERVED: Final = frozenset({"htdocs", "public_html", "static", "webroot", "www", "wwwroot"})
 _SYNCHRONISED: Final = ("onedrive", "dropbox", "google drive", "googledrive", "icloud", "mobile documents", "nextcloud")
 
 
@@ -40,7 +42,7 @@ def check_folder(session: Session) -> Iterator[Check]:
     if not os.access(folder, os.W_OK | os.X_OK):
         yield error("folder", f"{folder} cannot be written", "Run as its owner, or set SQLITE_CACHE_PATH elsewhere")
     if not _HAS_MODES:
-        yield ok("folder", f"{folder}; who may read it is not looked at on this system")
+        yield from _rights_on_windows(folder)
         return
     problem = files.check_private(folder)
     if problem is not None:
@@ -50,13 +52,40 @@ def check_folder(session: Session) -> Iterator[Check]:
         yield ok("folder", f"{folder} is closed to others")
 
 
+def check_way(session: Session) -> Iterator[Check]:
+    """Look at the folders above: who may write there can put another folder in the place of ours."""
+    folder = _existing(session.folder).resolve()
+    served = next((part for part in folder.parts if part.lower() in _SERVED), None)
+    if served is not None:
+        yield warning(
+            "folder",
+            f"{folder} looks like a folder that a web server hands out ({served})",
+            "Set SQLITE_CACHE_PATH to a folder that is not below one",
+        )
+    if not hasattr(os, "geteuid"):
+        return
+    for above in folder.parents:
+        status = above.stat()
+        is_theirs = status.st_uid not in {0, os.geteuid()}
+        is_open = bool(status.st_mode & stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+        if is_theirs or is_open:
+            who = (
+                f"user id {status.st_uid}, who owns {above}," if is_theirs else f"everybody, for whom {above} is open,"
+            )
+            fix = f"chown {os.geteuid()} {above}" if is_theirs else f"chmod o-w {above}"
+            yield warning("folder", f"{who} can put another folder in the place of {folder}", f"Run {fix}")
+
+
 def check_files(session: Session) -> Iterator[Check]:
     """Look at the owner and the mode of every file of ours."""
     if not session.folder.is_dir() or not _HAS_MODES:
         return
-    ours = [path for path in sorted(session.folder.iterdir()) if _is_ours(path, session)]
     sound = 0
-    for path in ours:
+    for path in _ours(session):
+        if path.is_symlink():
+            fix = "Put the file itself there: whoever owns what a link leads to decides what we read"
+            yield warning("files", f"{path} is a link to {path.readlink()}", fix)
+            continue
         try:
             problem = files.check_private(path)
         except FileNotFoundError:  # a log that was closed meanwhile
@@ -110,8 +139,38 @@ def check_space(session: Session) -> Iterator[Check]:
         yield ok("disk space", f"{size(free)} are free")
 
 
-def _is_ours(path: Path, session: Session) -> bool:
-    return path.is_file() and path.name.startswith((f"{session.settings.sqlite_cache_path.name}_", ".cache_"))
+def _rights_on_windows(folder: Path) -> Iterator[Check]:
+    try:
+        strangers = accesslist.read(folder)
+    except OSError as problem:
+        yield warning(
+            "folder",
+            f"{folder}: {problem.strerror}",
+            "Look at its rights: only its user should be there, besides the system",
+        )
+        return
+    if strangers:
+        fix = "Take it out of the rights of the folder above; docs/hardening.md has the line"
+        yield warning("folder", f"{folder} is open to others ({', '.join(strangers)})", fix)
+    else:
+        yield ok("folder", f"{folder} is closed to others")
+
+
+def _ours(session: Session) -> list[Path]:
+    """Return all files of ours, the audit logs included, wherever they lie."""
+    settings = session.settings
+    base, audit = settings.sqlite_cache_path, settings.audit_log_path
+    found = {
+        path for start in (f"{base.name}_", f".{base.name}_", ".cache_") for path in _beginning(base.parent, start)
+    }
+    found |= _beginning(audit.parent, audit.stem)
+    return sorted(found)
+
+
+def _beginning(folder: Path, start: str) -> set[Path]:
+    if not folder.is_dir():
+        return set()
+    return {path for path in folder.iterdir() if path.name.startswith(start) and (path.is_symlink() or path.is_file())}
 
 
 def _existing(folder: Path) -> Path:
