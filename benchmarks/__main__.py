@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks import report
 from benchmarks.lines import Line
 
-NAMES: Final = ("near", "store", "peer", "writers", "aio", "servers", "imports", "symbols", "audit")
+NAMES: Final = ("near", "store", "peer", "writers", "aio", "servers", "imports", "symbols", "audit", "guards")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -45,6 +45,7 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[
         ("imports", 4),
         ("symbols", SYMBOLS),
         ("audit", 4),
+        ("guards", 2),
     ],
 )
 def test_every_line_of_a_benchmark_is_measured(

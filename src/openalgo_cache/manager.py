@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, is_audited, policy_of, with_options
+from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, policy_of, with_options
 from openalgo_cache.census import NOT_SHARED, Census
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.errors import CacheError, ConfigurationError, KeyRingError
 from openalgo_cache.expiry import Lifetime
+from openalgo_cache.guarded.guards import Guards
 from openalgo_cache.health import Healths, healths_of
 from openalgo_cache.keyless import keyless_stack
 from openalgo_cache.locks import make_lock
-from openalgo_cache.policy.rules import Rules
+from openalgo_cache.policy.callers import back
+from openalgo_cache.policy.metrics import Counters
+from openalgo_cache.policy.rules import ALL, Rules
 from openalgo_cache.ringsource import load_ring, ring_file
 from openalgo_cache.settings import Settings, current_settings
 from openalgo_cache.stack import Ground, Stack, build_stack
 
 if TYPE_CHECKING:
     from openalgo_cache.audit import AuditLog
+    from openalgo_cache.guarded.guard import Guard
     from openalgo_cache.symbols import SymbolMaster, SymbolView
     from openalgo_cache.symbols.shelf import Shelf
 
@@ -90,7 +94,7 @@ class CacheManager:
         self.census = Census(self.ground)
         self._choice: selection.Choice | None = None
         self._audit: AuditLog | None = None
-        self._rules: tuple[Rules | None] | None = None
+        self._guards = Guards(lambda: self.settings, self.audit, clock)
         self._symbols: SymbolMaster | None = None
         self._view: SymbolView | None = None
 
@@ -130,7 +134,7 @@ class CacheManager:
         if cache is None:
             with self._lock:
                 if (cache := self._caches.get(name)) is None:
-                    cache = self._guarded(self._make(name, given))
+                    cache = self._guards.before(self._make(name, given))
                     self._options[name] = given  # before the cache, which others find without the lock
                     self._caches[name] = cache
                     return cache
@@ -149,6 +153,12 @@ class CacheManager:
             background: Whether a thread reads it ahead and keeps it new; for programs that ask once and end, it does
                 not.
         """
+        guard = self._symbol_guard()
+        if guard is not None:
+            guard.admit(back(), "symbols", ALL)
+        return self._master(background=background)
+
+    def _master(self, *, background: bool = True) -> SymbolMaster:
         from openalgo_cache.symbols import SymbolMaster  # noqa: PLC0415  # only where it is used: imports stay quick
 
         with self._lock:
@@ -225,15 +235,7 @@ class CacheManager:
         Raises:
             ConfigurationError: CACHE_ACCESS_RULES names a file that cannot be used.
         """
-        if self._rules is None:
-            where = self.settings.cache_access_rules
-            if where is None:
-                self._rules = (None,)
-            else:
-                from openalgo_cache.policy.rulesfile import load_rules  # noqa: PLC0415  # brings tomllib, if at all
-
-                self._rules = (load_rules(where),)
-        return self._rules[0]
+        return self._guards.rules()
 
     def clear_all(self, *, include_state: bool = False) -> None:
         """Clear every cache that was asked for.
@@ -274,7 +276,7 @@ class CacheManager:
     def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
         """Return a new handle, which this manager does not keep and does not close."""
         given = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
-        return self._guarded(self._make(name, given))
+        return self._guards.before(self._make(name, given))
 
     def ground(self, *, ephemeral: bool = False) -> Ground:
         """Return what the caches of this manager stand on."""
@@ -341,15 +343,6 @@ class CacheManager:
             self._ring_problem = problem
             _log.error("%s; until then nothing is cached that has to be sealed", problem)
 
-    def _guarded(self, cache: Cache) -> Cache:
-        """Return what to hand out of a cache: a guarded handle where there is something to guard."""
-        rules, audits = self.access_rules(), is_audited(cache.name, cache.policy, self.settings)
-        if rules is None and not audits:
-            return cache
-        from openalgo_cache.guarded.cache import guarded  # noqa: PLC0415  # only where it is used: imports stay quick
-
-        return guarded(cache, rules, self.audit, self._clock, audits=audits)
-
     def _chosen(self, policy: Policy) -> str:
         """Return the backend of a cache that asks for none: SQLite may stand in for a server, but not for state."""
         choice = self.choice()
@@ -375,8 +368,15 @@ class CacheManager:
         from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick
 
         if self._view is None:
-            self._view = SymbolView(self.symbols())
+            self._view, guard = SymbolView(self._master()), self._symbol_guard()
+            if guard is not None:
+                from openalgo_cache.symbols.guarded import GuardedSymbolView  # noqa: PLC0415  # likewise
+
+                self._view = GuardedSymbolView(self._view, guard)
         return self._view
+
+    def _symbol_guard(self) -> Guard | None:
+        return self._guards.guard(_SYMBOLS, policy_of(_SYMBOLS, self.settings), Counters())
 
 
 SecureCacheManager = CacheManager

@@ -11,11 +11,11 @@ from openalgo_cache.aio import AsyncCache
 from openalgo_cache.cache import Cache
 from openalgo_cache.epochs import Epoch
 from openalgo_cache.guarded.account import Account
-from openalgo_cache.guarded.cache import back, governed, key_of
+from openalgo_cache.guarded.cache import governed, key_of
 from openalgo_cache.guarded.guard import Guard
 from openalgo_cache.guarded.verbs import VERBS, Verb
 from openalgo_cache.keys import Key
-from openalgo_cache.policy.callers import acting
+from openalgo_cache.policy.callers import acting, back
 from openalgo_cache.sentinels import MISSING
 
 _frame = sys._getframe  # noqa: SLF001  # the only way to the caller, and documented for this use

@@ -15,18 +15,17 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from openalgo_cache.aio import AsyncCache
-from openalgo_cache.audit import AuditLog
+from openalgo_cache.audit import Event
 from openalgo_cache.backends.base import CacheBackend
 from openalgo_cache.cache import Cache
 from openalgo_cache.cached import Wrap
-from openalgo_cache.clock import Clock
 from openalgo_cache.epochs import Epoch
 from openalgo_cache.guarded.account import Account, shown
 from openalgo_cache.guarded.guard import Guard
 from openalgo_cache.guarded.verbs import VERBS, Keys, Verb
 from openalgo_cache.keys import Key
-from openalgo_cache.policy.callers import acting, caller_of
-from openalgo_cache.policy.rules import Rules
+from openalgo_cache.policy.callers import acting, back, caller_of
+from openalgo_cache.policy.rules import READ
 from openalgo_cache.sentinels import MISSING
 
 _frame = sys._getframe  # noqa: SLF001  # the only way to the caller, and documented for this use
@@ -58,8 +57,22 @@ class GuardedCache(Cache):
             module = None
         if module in self._quick and not acting():
             return self._inner.get(key, default, epoch)
-        value = self._call(back(), VERBS["get"], self._inner.get, (key, MISSING, epoch), {})
+        value = self._get(back(), key, epoch)
         return default if value is MISSING else value
+
+    def _get(self, frame: FrameType | None, key: Key, epoch: Epoch | None) -> Any:
+        """Do what ``_call`` does for the verb that is called most, in fewer steps."""
+        guard, inner, verb = self._guard, self._inner, VERBS["get"]
+        if not guard.audits:
+            return self._call(frame, verb, inner.get, (key, MISSING, epoch), {})
+        caller = guard.admit(frame, "get", READ, lambda: shown(inner, key))
+        try:
+            value = inner.get(key, MISSING, epoch)
+        except Exception as error:
+            Account(inner, guard, verb, caller, (key,), {}).failed(error)
+            raise
+        guard.note(Event(inner.name, "GET", shown(inner, key), str(caller), value is not MISSING))
+        return value
 
     def pop(self, key: Key, *default: Any, **named: Any) -> Any:  # noqa: D102  # see Cache
         if not default and not named:
@@ -119,26 +132,11 @@ class GuardedCache(Cache):
         return account.done(result)
 
 
-def guarded(
-    cache: Cache, rules: Rules | None, audit: Callable[[], AuditLog], clock: Clock, *, audits: bool
-) -> GuardedCache:
-    """Return a guarded handle of a cache; the arguments are those of ``Guard``."""
-    return GuardedCache(cache, Guard(cache.name, rules, cache._counters, audit, clock, audits=audits))  # noqa: SLF001  # its own
-
-
 def key_of(cache: Cache, verb: Verb, arguments: tuple[Any, ...], options: dict[str, Any]) -> str | None:
     """Return the one key of a call as it may be shown; None if there is none."""
     if verb.keys is not Keys.FIRST:
         return None
     return shown(cache, arguments[0] if arguments else options.get(verb.key_name))
-
-
-def back() -> FrameType | None:
-    """Return the frame that called the function that asks this; None where a greenlet or thread begins with that."""
-    try:
-        return _frame(2)
-    except ValueError:
-        return None
 
 
 def governed(verb: Verb, face: type) -> Callable[..., Any]:

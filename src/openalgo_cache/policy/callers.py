@@ -73,6 +73,14 @@ def calling() -> Caller:
     return caller_of(sys._getframe(1))  # noqa: SLF001  # the only way to the caller, and documented for this use
 
 
+def back() -> FrameType | None:
+    """Return the frame that called the function that asks this; None where a greenlet or thread begins with that."""
+    try:
+        return sys._getframe(2)  # noqa: SLF001  # likewise
+    except ValueError:
+        return None
+
+
 def is_own(module: str) -> bool:
     """Return whether a module is a part of this library that acts for itself."""
     package, _, rest = module.partition(".")
