@@ -58,7 +58,8 @@ def _check_value(value: object) -> None:
         data = serializers.dumps(value)
     except UnsupportedValueError:
         return
-    if not same(serializers.loads(data), value):
+    again = serializers.loads(data)
+    if not same(again, value) and serializers.dumps(again) != data:  # a nan in an instance equals nothing
         raise AssertionError("a decoded value changes when it is stored again")
 
 
