@@ -31,6 +31,7 @@ USERS: Final = {
     "openalgo_cache/codec/resealing.py": "opens records and seals them anew: tests/rotation/test_sweep.py",
     "openalgo_cache/rotation/places.py": "derives the key of announcements",
     "openalgo_cache/stack.py": "derives keys for records, blinding, tags, announcements",
+    "openalgo_cache/epochs.py": "hashes of epochs, in records: KINDS, test_moves.py",
     "openalgo_cache/keys.py": "blinded keys: test_moves.py",
     "openalgo_cache/tags.py": "names of tags; their records are in KINDS",
     "openalgo_cache/slots.py": "journal slots: test_bits.py, test_moves.py",
