@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from openalgo_cache.backends.resp.driver import Connection, Driver
     from openalgo_cache.settings import Server
 
+
+_NOT_UNDERSTOOD: Final = (AttributeError, LookupError, TypeError, ValueError)
+"""What the libraries raise where a greeting is answered by something else than they take apart."""
 
 _A_MOMENT: Final = 0.5
 
@@ -75,11 +80,8 @@ class Dialler:
         left = max(deadline - monotonic(), 0.001)
         timeouts = {"socket_timeout": left, "socket_connect_timeout": left}
         connection = self._driver.connection(kind, tls, **timeouts, **ours | options)
-        try:
+        with self._giving_up(connection):
             connection.connect()
-        except BaseException:
-            connection.disconnect()
-            raise
         return connection
 
     def dial(self, address: Address, deadline: float) -> Connection:
@@ -94,14 +96,23 @@ class Dialler:
             Exception: Whatever the library raises.
         """
         connection = self.open(address, deadline)
-        try:
+        with self._giving_up(connection):
             connection.send_packed_command(connection.pack_command("PING"))
             connection.read_response()
+        limit(connection, self._server.operation_timeout)
+        return connection
+
+    @contextmanager
+    def _giving_up(self, connection: Connection) -> Iterator[None]:
+        """Close a connection whose greeting fails; what the library cannot make anything of is an invalid response."""
+        try:
+            yield
+        except _NOT_UNDERSTOOD as error:
+            connection.disconnect()
+            raise self._driver.exceptions.InvalidResponse from error
         except BaseException:
             connection.disconnect()
             raise
-        limit(connection, self._server.operation_timeout)
-        return connection
 
     def meets_plain_text(self, error: Exception) -> bool:
         """Return whether TLS timed out because the server speaks none: it waits for the end of a line."""
