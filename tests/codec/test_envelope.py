@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openalgo_cache.codec.codec import Codec
-from openalgo_cache.codec.envelope import AEAD, HAS_EPOCH, HAS_STALE_UNTIL, HAS_TAGS, MAC, parse_extras, parse_head
+from openalgo_cache.codec.envelope import (
+    AEAD,
+    HAS_EPOCH,
+    HAS_STALE_UNTIL,
+    HAS_TAGS,
+    MAC,
+    MSGPACK,
+    PLAIN,
+    pack_head,
+    parse_extras,
+    parse_head,
+)
 from openalgo_cache.codec.keyring import ACTIVE, Key, KeyRing
 from openalgo_cache.codec.sealing import ForgedRecordError, RingSeal, Seal, Unsealed
 from openalgo_cache.errors import UnreadableRecordError
@@ -58,6 +69,15 @@ def only_our_error(record: bytes) -> None:
     assert (extras.stale_until is not None) == bool(head.flags & HAS_STALE_UNTIL)
     assert (extras.epoch is not None) == bool(head.flags & HAS_EPOCH)
     assert not extras.tags or head.flags & HAS_TAGS
+
+
+@pytest.mark.parametrize("flag", [16, 32, 256, 32_768])
+def test_a_flag_to_come_is_unreadable(flag: int) -> None:
+    """It may say that a record must not be served to us."""
+    record = pack_head(PLAIN, MSGPACK, 0.0, 1.0) + b"\xc0"
+    assert parse_head(record).flags == 0
+    with pytest.raises(UnreadableRecordError):
+        parse_head(record[:6] + flag.to_bytes(2, "big") + record[8:])
 
 
 @given(st.binary(max_size=200))

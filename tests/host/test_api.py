@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from openalgo_cache import Cache
-from openalgo_host.api_keys import ApiKeys
+from openalgo_host.api_keys import ApiKey, ApiKeys
 from openalgo_host.host import Host
+from openalgo_host.vault import VaultError
 from tests.host.conftest import Credentials
 
 JSON = {"Content-Type": "application/json"}
@@ -181,6 +183,29 @@ def test_the_database_is_asked_once_for_each_key(
     for _ in range(3):
         assert host.api_keys.caller("wrong") is None
     assert (len(asked), len(hashed)) == (2, 1)
+
+
+def test_a_forged_row_is_no_key(host: Host, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write to the database, and not make the slow hash, cannot give himself a key."""
+    with host.database.writing() as session:
+        row = session.scalars(select(ApiKey)).one()
+        row.hash = host.api_keys._hasher.hash("another key")
+    assert host.api_keys.caller(key) is None
+    with host.database.writing() as session:
+        session.scalars(select(ApiKey)).one().hash = "no hash at all"
+    assert host.api_keys.caller(key) is None
+
+
+def test_an_owner_can_see_the_key(host: Host, key: str) -> None:
+    """It lies encrypted in the database, for the row that it belongs to."""
+    assert host.api_keys.shown(1) == key
+    assert host.api_keys.shown(2) is None
+    with host.database.writing() as session:
+        row = session.scalars(select(ApiKey)).one()
+        assert key.encode() not in row.sealed
+        row.digest = "0" * 64
+    with pytest.raises(VaultError, match="api_keys"):
+        host.api_keys.shown(1)
 
 
 def test_no_cache_holds_a_key(host: Host, key: str) -> None:

@@ -21,6 +21,23 @@ def test_the_right_password_opens_the_pages(client: FlaskClient, log_in: LogIn) 
     assert client.get("/symbols").status_code == 200
 
 
+def test_a_login_over_a_login_gets_a_new_number(client: FlaskClient, credentials: Credentials, log_in: LogIn) -> None:
+    """Whoever planted a session of his own in somebody's browser does not share what comes after (session fixation)."""
+    log_in()
+    planted = client.get_cookie("openalgo_session")
+    assert planted is not None
+    client.delete_cookie("openalgo_session")
+    page = client.get("/login")
+    client.set_cookie("openalgo_session", planted.value)
+    fields = {"name": credentials.name, "password": credentials.password, "token": token_in(page)}
+    assert client.post("/login", data=fields).status_code == 303
+    now = client.get_cookie("openalgo_session")
+    assert now is not None
+    assert now.value != planted.value
+    client.set_cookie("openalgo_session", planted.value)
+    assert client.get("/symbols").headers["Location"].startswith("/login")
+
+
 def test_one_returns_to_the_page_that_was_asked_for(client: FlaskClient, log_in: LogIn) -> None:
     """With its query."""
     onward = client.get("/symbols?q=M%26M&exchange=NSE").headers["Location"]

@@ -38,7 +38,7 @@ from openalgo_cache import (
 from openalgo_cache.codec.keyring import ACTIVE, DECRYPT_ONLY, Key, KeyRing
 from openalgo_cache.testing import FakeClock
 from openalgo_cache.transfer import ExportedCache
-from openalgo_cache.transfer.exportfile import MOST_BYTES, Reader
+from openalgo_cache.transfer.exportfile import MOST_BYTES, Begin, Reader, Writer
 from tests.codec.vectors import FIRST, RING, RING_ID, ROOT, SECOND
 from tests.stacks import manager
 from tests.transfer import golden
@@ -318,6 +318,19 @@ def test_every_order() -> None:
             refused(head + b"".join(swapped))
     foreign_head, foreign = frames_of(golden.FILE.read_bytes()[:13] + os.urandom(16) + golden.FILE.read_bytes()[29:])
     refused(foreign_head + b"".join(foreign))
+
+
+def test_an_end_that_counts_otherwise() -> None:
+    """The end says how much there was; a file that holds something else is refused, though each part is genuine."""
+    for told in ([["quotes", 1]], [["other", 0]], []):
+        file = io.BytesIO()
+        writer = Writer(file, RING, "default", NOW)
+        writer.begin(Begin("quotes", encrypted=False, blinded=False))
+        writer._counts = told
+        writer.end()
+        file.seek(0)
+        with pytest.raises(UnreadableExportError, match="its end says"):
+            list(Reader(file, RING).frames())
 
 
 @given(st.binary(max_size=200), st.integers(min_value=0, max_value=60))

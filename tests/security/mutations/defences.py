@@ -111,7 +111,7 @@ DECODING: Final = [
         f"{_LIB}/codec/serializers.py",
         "        if decode is None:\n            raise UnreadableRecordError(",
         "        if decode is None:\n            return data\n            raise UnreadableRecordError(",
-        "tests/codec/test_serializers.py",
+        "tests/codec/test_serializers.py tests/codec/test_caps.py",
     ),
     Mutant(
         "the depth of values that are stored",
