@@ -14,7 +14,7 @@ import pytest
 from openalgo_cache import on_behalf_of
 from openalgo_cache.backends.base import Entry
 from openalgo_cache.cache import Cache
-from openalgo_cache.errors import BackendUnavailableError
+from openalgo_cache.errors import BackendUnavailableError, ConfigurationError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.testing import FakeClock
 from openalgo_cache.trace import cache_trace
@@ -292,3 +292,39 @@ def test_other_caches_are_not_guarded(house: CacheManager) -> None:
     """What is not audited has a bare handle."""
     assert type(house.get_cache("settings")) is Cache
     assert type(house.get_cache("auth")) is not Cache
+
+
+def test_any_cache_can_be_blinded_by_a_setting(tmp_path: Path) -> None:
+    """Its keys are hashes in store, trace and audit log; they are not listed, and all else works as ever."""
+    house = manager(
+        tmp_path,
+        cache_blinded_names=frozenset({"people"}),
+        cache_audit_enabled=True,
+        cache_audit_caches=frozenset({"*"}),
+    )
+    cache = house.get_cache("people_of_note")
+    assert (cache.policy.blinded, cache.policy.sealing.value) == (True, "signed")
+    cache.set("telling", 1, tags=("telling",))
+    with cache_trace() as trace:
+        assert cache.get("telling") == 1
+    with pytest.raises(TypeError, match="cannot be listed"):
+        list(cache.keys())
+    stored = [key for key, _ in cache.backend.scan()]  # type: ignore[attr-defined]  # SQLite can
+    shown = str(trace) + repr(cache) + repr(cache.stats()) + repr(stored) + json.dumps(said(house))
+    assert "telling" not in shown
+    assert [line["key"] for line in said(house)][:2] == [cache.shown("telling")] * 2
+    assert cache.size() == 2  # the tag's record is one
+    assert cache.clear(tag="telling") == 1
+    assert cache.get("telling") is None
+    cache.clear()
+    assert len(cache) == 0
+    house.close()
+
+
+def test_what_cannot_be_blinded_by_a_setting(tmp_path: Path) -> None:
+    """State, whose application lists its keys; what stays in this process needs no hashes."""
+    house = manager(tmp_path, cache_blinded_names=frozenset({"strategy_configs", "api_keys_invalid"}))
+    with pytest.raises(ConfigurationError, match=r"CACHE_BLINDED_NAMES: .* kept as state"):
+        house.get_cache("strategy_configs")
+    assert not house.get_cache("api_keys_invalid").policy.blinded
+    house.close()
