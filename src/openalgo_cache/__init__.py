@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from openalgo_cache.lock import Lock as Lock
     from openalgo_cache.manager import CacheManager as CacheManager
     from openalgo_cache.manager import SecureCacheManager as SecureCacheManager
-    from openalgo_cache.manager import get_cache as get_cache
-    from openalgo_cache.manager import get_cache_backend as get_cache_backend
-    from openalgo_cache.manager import get_cache_stats as get_cache_stats
     from openalgo_cache.policy.access import CacheAccessControl as CacheAccessControl
     from openalgo_cache.policy.callers import on_behalf_of as on_behalf_of
+    from openalgo_cache.process import get_cache as get_cache
+    from openalgo_cache.process import get_cache_backend as get_cache_backend
+    from openalgo_cache.process import get_cache_stats as get_cache_stats
     from openalgo_cache.selection import auto_detect_backend as auto_detect_backend
     from openalgo_cache.selection import is_redis_available as is_redis_available
     from openalgo_cache.sentinels import MISSING as MISSING
@@ -70,7 +70,8 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "cache": ("Cache",),
-    "manager": ("CacheManager", "get_cache", "get_cache_backend", "get_cache_stats"),
+    "manager": ("CacheManager",),
+    "process": ("get_cache", "get_cache_backend", "get_cache_stats"),
     "sentinels": ("MISSING",),
     "lock": ("Lock",),
     "expiry": ("earliest", "until"),

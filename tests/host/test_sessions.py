@@ -426,10 +426,10 @@ def test_flask_messages_work(app: Flask, client: FlaskClient) -> None:
 
 def test_an_application_needs_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``CacheSessions(app)`` takes the manager of ``get_cache``, and touches nothing before a session is used."""
-    from openalgo_cache import manager
+    from openalgo_cache import process
     from openalgo_cache.settings import override
 
-    monkeypatch.setattr(manager, "_managers", [])
+    monkeypatch.setattr(process, "_managers", [])
     with override(Settings(base_folder=tmp_path)):
         app = Flask("small")
         CacheSessions(app)
@@ -442,7 +442,7 @@ def test_an_application_needs_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         assert not (tmp_path / "db").exists()
         client = app.test_client()
         assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
-        manager.default_manager().close()
+        process.default_manager().close()
 
 
 def test_renewing_needs_these_sessions() -> None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 
@@ -53,4 +53,4 @@ def day_of(at: float) -> str:
 
 def days_before(day: str, count: int) -> str:
     """Return the day that was ``count`` days before another."""
-    return (datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) - timedelta(days=count)).strftime("%Y-%m-%d")
+    return (date.fromisoformat(day) - timedelta(days=count)).isoformat()

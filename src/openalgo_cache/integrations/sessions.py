@@ -36,7 +36,7 @@ from openalgo_cache.errors import BackendUnavailableError, ConfigurationError
 from openalgo_cache.expiry import Lifetime, earliest, expires_at, until
 from openalgo_cache.integrations.cached_session import CachedSession, Record
 from openalgo_cache.integrations.merge import Fields, SessionConflict, changed
-from openalgo_cache.manager import default_manager
+from openalgo_cache.process import default_manager
 from openalgo_cache.steps import Found, Keep, Put, Remove
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from openalgo_cache import files
 from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import Sealing
 from openalgo_cache.errors import CacheError, ConfigurationError
-from openalgo_cache.manager import CacheManager, default_manager
+from openalgo_cache.manager import CacheManager
+from openalgo_cache.process import default_manager
 from openalgo_cache.transfer.exportfile import Begin, Item, Writer
 from openalgo_cache.transfer.reading import read_contents, stack_under, translation, without_foreign_tags
 from openalgo_cache.transfer.report import Progress, TransferReport
