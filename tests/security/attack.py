@@ -81,11 +81,11 @@ def table(reports: Iterable[Any]) -> list[str]:
                 line.add(figures, report.outcome)
     if not lines:
         return []
-    width = max(len(title) for _, title in lines)
-    head = f"{'row':6}  {'attack':{width}}  {'attempts':>9}  {'rejected':>9}  {'verdict':8}  proposal"
+    rows, width = (max(map(len, column)) for column in zip(("row", "all"), *lines, strict=True))
+    head = f"{'row':{rows}}  {'attack':{width}}  {'attempts':>9}  {'rejected':>9}  {'verdict':8}  proposal"
     body = [
-        f"{row:6}  {title:{width}}  {line.attempts:>9,}  {line.rejected:>9,}  {line.verdict:8}  {line.proposal}"
+        f"{row:{rows}}  {title:{width}}  {line.attempts:>9,}  {line.rejected:>9,}  {line.verdict:8}  {line.proposal}"
         for (row, title), line in sorted(lines.items())
     ]
     attempts, rejected = (sum(getattr(line, name) for line in lines.values()) for name in ("attempts", "rejected"))
-    return [head, *body, f"{'':6}  {'all':{width}}  {attempts:>9,}  {rejected:>9,}"]
+    return [head, *body, f"{'':{rows}}  {'all':{width}}  {attempts:>9,}  {rejected:>9,}"]
