@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overlo
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, policy_of, with_options
+from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, is_audited, policy_of, with_options
 from openalgo_cache.census import NOT_SHARED, Census
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
@@ -324,9 +324,20 @@ class CacheManager:
             self._clock,
             log_reads=self.settings.cache_metrics_enabled,
             show_counts=self.settings.cache_stats_enabled,
-            audit=None if name == AUDIT_HEADS else self.audit,  # which writes there itself
+            audit=self.audit if self._reports(name, policy, asked) else None,
         )
         return cache
+
+    def _reports(self, name: str, policy: Policy, asked: str | None) -> bool:
+        """Return whether what a cache reports unasked, such as a clear, goes to the audit log.
+
+        Not so the cache that the log itself writes to, nor what is in this process alone: that would leave files where
+        nobody expects any, unless the cache is audited anyway.
+        """
+        if name == AUDIT_HEADS:
+            return False
+        is_kept = policy.durability is not Durability.LOCAL and (asked or self.settings.cache_backend) != "memory"
+        return is_kept or is_audited(name, policy, self.settings)
 
     def _audit_ring(self, problem: str | None) -> None:
         """Audit what has become of the key ring's file while we run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from openalgo_cache.backends.base import Entry
 from openalgo_cache.cache import Cache
 from openalgo_cache.errors import BackendUnavailableError, ConfigurationError
 from openalgo_cache.manager import CacheManager
+from openalgo_cache.settings import Settings
 from openalgo_cache.testing import FakeClock
 from openalgo_cache.trace import cache_trace
 from tests.policy.modules import FRIEND, await_as, run_as
@@ -328,3 +329,18 @@ def test_what_cannot_be_blinded_by_a_setting(tmp_path: Path) -> None:
         house.get_cache("strategy_configs")
     assert not house.get_cache("api_keys_invalid").policy.blinded
     house.close()
+
+
+@pytest.mark.parametrize(
+    "options, more", [({"local": True}, {}), ({"backend": "memory"}, {}), ({}, {"backend": "memory"})]
+)
+def test_what_stays_in_the_process_leaves_no_file(
+    tmp_path: Path, options: dict[str, Any], more: dict[str, Any]
+) -> None:
+    """Clearing it makes no audit log, and no key ring to sign one with, unless it is audited."""
+    settings = Settings(base_folder=tmp_path, cache_auto_configure=False, cache_backend=more.get("backend"))
+    with closing(CacheManager(settings)) as house:
+        cache = house.get_cache("quotes", **options)
+        cache.set("key", 1)
+        assert cache.clear() == 1
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == []
