@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from openalgo_cache import CacheManager, Settings
 from openalgo_cache.integrations.sessions import CacheSessions
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openalgo_cache.symbols import SymbolMaster
+
+_ACCESS_RULES: Final = Path(__file__).with_name("access.toml")
+"""Which of the host's modules may use which caches, unless CACHE_ACCESS_RULES says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Host:
             KeyRingError: There is no key ring that can be used.
             OSError: The folder cannot be written.
         """
+        if settings.cache_access_rules is None:
+            settings = replace(settings, cache_access_rules=_ACCESS_RULES)
         manager = CacheManager(settings, clock)
         manager.ring()
         database = Database(url_of(database_url, settings.cache_folder), None if clock is time.time else clock)

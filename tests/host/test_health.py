@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from openalgo_cache import BackendUnavailableError
+from openalgo_cache import BackendUnavailableError, on_behalf_of
 from openalgo_host.database import Database
 from openalgo_host.host import Host
 from tests.host.conftest import Hands
@@ -33,7 +33,7 @@ def test_a_lost_cache_is_degraded(client: FlaskClient, host: Host, monkeypatch: 
     def fail(_backend: object, _key: str) -> None:
         raise BackendUnavailableError("the disk is gone")
 
-    monkeypatch.setattr(type(host.sessions.cache.backend), "get", fail)
+    monkeypatch.setattr(type(host.sessions.cache._opened().backend), "get", fail)
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json is not None
@@ -43,14 +43,15 @@ def test_a_lost_cache_is_degraded(client: FlaskClient, host: Host, monkeypatch: 
 
 def test_a_lost_delete_is_degraded(client: FlaskClient, host: Host) -> None:
     """Somebody has to see to it, and nobody is told whose."""
-    cache = host.manager.get_cache("auth")
+    cache = host.manager.get_cache("api_keys_verified")
     lost = cache._opened().lost
     assert lost is not None
-    lost.note(["openalgo:auth:~someone"], 0.0)
+    lost.note(["openalgo:api_keys_verified:~someone"], 0.0)
     answer = client.get("/health")
     assert answer.json is not None
     assert (answer.status_code, answer.json["status"], answer.json["reason"]) == (200, "degraded", "deletes")
-    cache.get("key")
+    with on_behalf_of("openalgo_host.api_keys"):
+        cache.get("key")
     after = client.get("/health").json
     assert after is not None
     assert after["status"] == "healthy"
@@ -83,4 +84,4 @@ def test_nothing_is_written(client: FlaskClient, host: Host) -> None:
     """Everybody may ask, so asking must not fill anything."""
     for path in ("/health", "/livez", "/readyz"):
         assert "Set-Cookie" not in client.get(path).headers
-    assert host.sessions.cache.size() == 0
+    assert host.sessions.cache._opened().backend.size() == 0

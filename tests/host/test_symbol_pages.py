@@ -130,7 +130,7 @@ def test_lost_sessions_are_a_page_of_their_own(user: FlaskClient, host: Host, mo
     def fail(_backend: object, _key: str) -> None:
         raise BackendUnavailableError("the disk is gone")
 
-    monkeypatch.setattr(type(cache.backend), "get", fail)
+    monkeypatch.setattr(type(cache._opened().backend), "get", fail)
     page = user.get("/symbols")
     assert page.status_code == 503
     assert "You are still logged in" in page.text
