@@ -69,6 +69,7 @@ class Census:
     def leave(self) -> None:
         """Take back what we told."""
         for holders in list(self._holders.values()):
+            WATCH.discard(holders)
             holders.leave()
         self._holders.clear()
 

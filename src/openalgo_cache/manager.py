@@ -268,6 +268,8 @@ class CacheManager:
             cache.close()
         if self._symbols is not None:
             self._symbols.close()
+        for ring in self._rings.values():
+            ring.rest()
         if self._audit is not None:
             self._audit.close()
         self.census.leave()  # last: the audit log's end is written to a store, too

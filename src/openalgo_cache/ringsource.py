@@ -72,4 +72,5 @@ def _why_none_is_made(path: Path, settings: Settings) -> str | None:
 def sealed_files(settings: Settings) -> list[str]:
     """Return the names of all files of caches and masters beside the ring; nothing is in them before there is one."""
     base = settings.sqlite_cache_path
-    return sorted(path.name for path in base.parent.glob(f"{glob.escape(base.name)}_*.db") if path.stat().st_size)
+    found = base.parent.glob(f"{glob.escape(base.name)}_*.db")
+    return sorted(path.name for path in found if path.is_file() and path.stat().st_size)

@@ -42,7 +42,7 @@ def rows(folder: Path) -> dict[str, list[Any]]:
     """Return every row of every cache file."""
     found = {}
     for path in sorted((folder / "db").glob("cache_*.db")):
-        if ".recency" in path.name or ".backup" in path.name:
+        if any(part in path.name for part in (".recency", ".backup", "audit_heads")):
             continue
         with closing(apsw.Connection(str(path))) as connection:
             found[path.name] = connection.execute("SELECT * FROM cache ORDER BY key").fetchall()

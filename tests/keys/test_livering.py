@@ -18,6 +18,7 @@ from openalgo_cache import files
 from openalgo_cache.cache import Cache
 from openalgo_cache.codec.envelope import AEAD, MAC, parse_head
 from openalgo_cache.codec.keyring import Key, KeyRing
+from openalgo_cache.codec.keywatch import WATCH
 from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
 from openalgo_cache.codec.sealing import RingSeal
@@ -354,3 +355,17 @@ def test_a_ring_without_a_file_needs_no_thread(monkeypatch: pytest.MonkeyPatch) 
     seal = RingSeal(KeyRing.generate(), "n", "c", AEAD)
     record = seal.seal("k", b"\x2a", 1, 0.0, 1.0)
     assert seal.open("k", record)[0] == b"\x2a"
+
+
+def test_a_closed_manager_looks_no_more(tmp_path: Path) -> None:
+    """Its folder may go, and nobody says a word or makes a file; used again, it looks again."""
+    house = manager(tmp_path)
+    cache = house.get_cache("quotes")
+    cache.set("key", 1)
+    ring = house.live_ring()
+    assert ring in WATCH._all
+    house.close()
+    assert ring not in WATCH._all
+    assert cache.get("key") == 1
+    assert ring in WATCH._all
+    house.close()

@@ -34,6 +34,7 @@ class KeyWatch:
         self._runs = False
         self._all: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._lock = make_lock()
+        self._looking = make_lock()
 
     def add(self, watched: Watched) -> None:
         """Call ``watched``, too, for as long as somebody else holds it; the first starts the thread."""
@@ -43,9 +44,15 @@ class KeyWatch:
                 self._runs = True
                 start_new_thread(self._loop, ())
 
+    def discard(self, watched: Watched) -> None:
+        """Call ``watched`` no more; a call that is under way has ended when this returns."""
+        with self._looking, self._lock:
+            self._all.discard(watched)
+
     def forget_the_thread(self) -> None:
-        """In a forked child: the thread stayed with the parent."""
+        """In a forked child: the thread, and whatever it held, stayed with the parent."""
         self._runs = False
+        self._looking = make_lock()
 
     def _loop(self) -> None:
         while True:
@@ -56,11 +63,18 @@ class KeyWatch:
                     self._runs = False
                     return
             for watched in everybody:
-                try:
-                    watched.tick()
-                except Exception as error:  # noqa: BLE001  # what is wrong with one must not keep the others waiting
-                    _log.error("the look at the key ring failed: %s", type(error).__name__)  # its text could hold a key
-            del everybody  # or the last of them could not be collected
+                with self._looking:
+                    if watched in self._all:
+                        self._tick(watched)
+                del watched  # or it could not be collected
+            del everybody
+
+    @staticmethod
+    def _tick(watched: Watched) -> None:
+        try:
+            watched.tick()
+        except Exception as error:  # noqa: BLE001  # what is wrong with one must not keep the others waiting
+            _log.error("the look at the key ring failed: %s", type(error).__name__)  # its text could hold a key
 
 
 WATCH: Final = KeyWatch()

@@ -70,6 +70,10 @@ class LiveRing:
         if self._file is not None:
             WATCH.add(self)
 
+    def rest(self) -> None:
+        """Look at the file no more, until somebody attaches again: nothing is used that stands on the ring."""
+        WATCH.discard(self)
+
     def holding(self, key_id: int) -> KeyRing | None:
         """Return the ring if it has a key, by now; else None.
 
