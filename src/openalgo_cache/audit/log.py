@@ -209,23 +209,29 @@ class AuditLog:
                 if ends:
                     break
                 if wrote or failed:
-                    sleep(_PAUSE)
+                    self._pause()
                 elif not self._doze(_LOOK_AT_WORK if upkeep.has_work else _IDLE, stays=upkeep.has_work):
                     return
         with self._guard:
             self._runs = self._ends = False
             self._sleeps = True
 
+    def _pause(self) -> None:
+        """Let events gather, unless the log is closed meanwhile."""
+        until = time.monotonic() + _PAUSE
+        while not self._ends and time.monotonic() < until:
+            sleep(_LOOK_AGAIN)
+
     def _doze(self, seconds: float, *, stays: bool) -> bool:
         """Wait until there is something to do; return False if the thread is to end."""
         self._sleeps = True
-        if not self._queue and self._bell.acquire(True, seconds):
+        if not self._queue and not self._ends and self._bell.acquire(True, seconds):
             return True
         with self._guard:
             if not self._sleeps:  # somebody was waking us just then
                 self._bell.acquire()
                 return True
-            if self._queue or stays:
+            if self._queue or self._ends or stays:
                 self._sleeps = False
                 return True
             self._runs = False
