@@ -23,8 +23,10 @@ HOST: Final = "127.0.0.1"
 DEADLINE: Final = 20.0
 """Seconds that anything here may take."""
 _POLL: Final = 0.01
-_PORTS: Final = (15_000, 32_000)
-"""Below those that the system gives to connections: a restarted server finds its own port free again."""
+_PORTS: Final = (15_000, 22_700)
+_BUS: Final = 10_000
+"""What the port has more on which the members of a cluster talk. Both are below those that the system gives to
+connections: a restarted server finds its own free again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,9 +233,10 @@ def free_port() -> int:
     """Return a port on which nobody listens."""
     while True:
         port = random.randint(*_PORTS)
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as bus:
             try:
                 probe.bind((HOST, port))
+                bus.bind((HOST, port + _BUS))
             except OSError:
                 continue
             return port
