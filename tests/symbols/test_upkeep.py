@@ -160,7 +160,8 @@ def test_the_thread(base: Path) -> None:
     for count in (1, 2):
         assert master.count() == len(ROWS)
         assert upkeep.is_started()
-        wait_for(lambda count=count: upkeep.blocks_read == count)  # type: ignore[misc]  # bound at once
+        wait_for(lambda: upkeep._warmed is not None)
+        assert upkeep.blocks_read == count
         master.close()
         assert not upkeep.is_started()
         upkeep._warmed = None
