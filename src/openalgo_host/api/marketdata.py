@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from openalgo_host.host import Host
 
 _MOST_FOUND: Final = 500
-_MOST_LISTED: Final = 200_000
 _INTERVALS: Final[dict[str, list[str]]] = {
     "seconds": [], "minutes": ["1m", "3m", "5m", "10m", "15m", "30m"], "hours": ["1h"], "days": ["D"], "weeks": [],
     "months": [],

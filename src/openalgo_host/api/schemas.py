@@ -174,13 +174,20 @@ def _check_offset(offset: str) -> None:
 
 
 def _check_expiry(expiry: str) -> None:
-    if not expiry:
-        return
+    if expiry and not _is_day(expiry.upper()):
+        raise ValidationError("Must be a date such as 28NOV24.")
+
+
+def _is_day(text: str) -> bool:
+    """Return whether a text such as ``28NOV24`` is a day that there is."""
+    parts = _is_expiry(text)
+    if parts is None:
+        return False
     try:
-        day, month, year = _is_expiry(expiry.upper()).groups()  # type: ignore[union-attr]  # then it is no date
-        expires_at(f"{day}-{month}-{year}")
-    except (AttributeError, ValueError):
-        raise ValidationError("Must be a date such as 28NOV24.") from None
+        expires_at("-".join(parts.groups()))
+    except ValueError:
+        return False
+    return True
 
 
 class Underlying(Call):

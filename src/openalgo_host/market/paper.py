@@ -25,8 +25,6 @@ _VOLATILITY: Final = 0.16
 _LEAST_TICK: Final = 0.0025
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DERIVATIVES: Final = {"NSE": "NFO", "NSE_INDEX": "NFO", "BSE": "BFO", "BSE_INDEX": "BFO"}
-SPOTS: Final = {"NFO": ("NSE_INDEX", "NSE"), "BFO": ("BSE_INDEX", "BSE"), "MCX": ("MCX",), "CDS": ("CDS",)}
-"""For each exchange of derivatives where what they derive from may be listed."""
 
 
 class Quote(NamedTuple):
