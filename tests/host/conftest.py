@@ -72,6 +72,14 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(base_folder=tmp_path, cache_auto_configure=False)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An address of a database that nobody has used yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'host.db'}"
+    return str(request.getfixturevalue("postgres").new_database())
+
+
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
     """A master contract of eight instruments."""

@@ -24,14 +24,6 @@ from tests.servers.postgres import PostgresProcess
 from tests.servers.process import HOST, free_port
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address of a database that nobody has used yet."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'host.db'}"
-    return str(request.getfixturevalue("postgres").new_database())
-
-
 def test_the_newest_version_is_the_one_that_is_asked_for() -> None:
     """A file that was added without raising HEAD would never be run."""
     assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_heads() == [migrations.HEAD]

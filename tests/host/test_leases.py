@@ -19,15 +19,6 @@ from tests.servers.process import wait_until
 Open = Callable[[], Database]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address of a database that nobody has used yet."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'host.db'}"
-    postgres = request.getfixturevalue("postgres")
-    return str(postgres.new_database())
-
-
 @pytest.fixture
 def open_database(address: str, hands: Hands, tmp_path: Path) -> Iterator[Open]:
     """Open the database once more, as another instance does."""
