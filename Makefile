@@ -14,8 +14,11 @@ PIP = env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_REQUIRE_VIRTUAL
 HAVE_UV = $(UV) --version >/dev/null 2>&1 || { awk '/^uv==/, !/\\$$/' requirements.lock >$(VENV)/uv.txt && \
 	$(PIP) install --quiet --require-hashes -r $(VENV)/uv.txt; }
 
+# What an instance of the host needs where it serves, and nothing of what builds or tests it.
+SERVED = --extra host --extra postgresql --extra redis --extra valkey --extra cli
+
 .DEFAULT_GOAL := help
-.PHONY: help run test attack fuzz soak bench lint types docs-check lock dist clean
+.PHONY: help run fleet test stacks attack fuzz soak bench lint types docs-check lock dist clean
 
 help: ## say what can be made (this)
 	@echo "make TARGET [ARGS=...]   ARGS goes to the tool behind the target: make test ARGS='-k keys'"
@@ -28,8 +31,14 @@ help: ## say what can be made (this)
 run: $(READY) ## start the host application at http://127.0.0.1:5000 (HOST and PORT change that)
 	@$(BIN)/python -m openalgo_host $(ARGS)
 
+fleet: $(READY) ## start three instances behind nginx, with Redis and PostgreSQL, at http://127.0.0.1:8080 (ARGS=--help)
+	@$(BIN)/python -m tests.fleet $(ARGS)
+
 test: $(READY) ## run the tests, except those that take minutes
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+stacks: $(READY) ## run all tests of the host on SQLite, on Redis + PostgreSQL, and on Valkey + PostgreSQL
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --stack all tests/host $(ARGS)
 
 attack: $(READY) ## attack what is stored, served and logged, and print what came of it
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m '' --timeout 1800 tests/security $(ARGS)
@@ -55,13 +64,16 @@ types: $(READY) ## check types, as they are here and, of what is shipped, on Win
 docs-check: $(READY) ## check links, examples and generated pages (ARGS=--write renews those)
 	@$(BIN)/python docs/check.py $(ARGS)
 
-lock: | $(BIN)/python ## renew the two locks from pyproject.toml (ARGS=--upgrade takes newer versions)
+lock: | $(BIN)/python ## renew the three locks from pyproject.toml (ARGS=--upgrade takes newer versions)
 	@$(HAVE_UV)
 	@$(UV) pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock $(ARGS)
 	@sed -n 's/^sqlcipher = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(UV) pip compile - --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
 		--output-file requirements-sqlcipher.lock $(ARGS)
+	@$(UV) pip compile pyproject.toml $(SERVED) --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
+		--output-file requirements-host.lock
 	@! grep -n '://' requirements*.lock || { echo "A lock names a host; it must not." >&2; exit 1; }
 
 dist: $(READY) ## build the wheel and the source archive into dist/

@@ -43,8 +43,9 @@ _GENERATED: Final = re.compile(
 
 def pages() -> list[Path]:
     """Return the Markdown files of the repository."""
-    folders = [ROOT, ROOT / "docs", ROOT / "examples", ROOT / "deploy", ROOT / "benchmarks"]
-    return sorted({page for folder in folders for page in folder.glob("*.md")} | set((ROOT / "docs").rglob("*.md")))
+    flat, deep = (ROOT, ROOT / "examples", ROOT / "benchmarks"), (ROOT / "docs", ROOT / "deploy")
+    found = {page for folder in flat for page in folder.glob("*.md")}
+    return sorted(found | {page for folder in deep for page in folder.rglob("*.md")})
 
 
 def broken_links(page: Path, text: str) -> Iterator[str]:

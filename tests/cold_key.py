@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from openalgo_cache import flight
 from openalgo_cache.cache import Cache
+from openalgo_cache.catalogue import LONGEST_LOAD
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.settings import Settings
 from tests import workers
@@ -39,16 +39,16 @@ def loads_of(settings: dict[str, Any], folder: Path, processes: int, threads: in
     return len(counted.read_bytes()), answers
 
 
-def load_and_be_killed(settings: dict[str, Any], lease_seconds: float = flight.LEASE_SECONDS) -> None:
+def load_and_be_killed(settings: dict[str, Any], load_within: float = LONGEST_LOAD) -> None:
     """Let a process take the lease of ``key``, and kill it while it loads."""
     loading = SPAWN.Event()
-    process = workers.start(_load_for_ever, settings, lease_seconds, loading)
+    process = workers.start(_load_for_ever, settings, load_within, loading)
     assert loading.wait(PATIENCE)
     workers.kill(process)
 
 
-def _cache(settings: dict[str, Any]) -> Cache:
-    return CacheManager(Settings(**settings)).get_cache("quotes", ttl=1_000)
+def _cache(settings: dict[str, Any], load_within: float = LONGEST_LOAD) -> Cache:
+    return CacheManager(Settings(**settings)).get_cache("quotes", ttl=1_000, load_within=load_within)
 
 
 def _ask(settings: dict[str, Any], threads: int, ready: Any, go: Any, counted: str, results: Any) -> None:
@@ -71,12 +71,10 @@ def _ask(settings: dict[str, Any], threads: int, ready: Any, go: Any, counted: s
         results.put(set(asking))
 
 
-def _load_for_ever(settings: dict[str, Any], lease_seconds: float, loading: Any) -> None:
-    vars(flight)["LEASE_SECONDS"] = lease_seconds
-
+def _load_for_ever(settings: dict[str, Any], load_within: float, loading: Any) -> None:
     def load() -> str:
         loading.set()
         time.sleep(PATIENCE)
         return "never"
 
-    _cache(settings).get_or_set("key", load)
+    _cache(settings, load_within).get_or_set("key", load)

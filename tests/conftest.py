@@ -6,7 +6,10 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers.fixtures", "tests.rigs"]
+_LONGEST_NAME = 80
+"""Characters of an argument in a test's name."""
+
+pytest_plugins = ["tests.servers.fixtures", "tests.rigs", "tests.host_stacks"]
 
 # A setting of the shell that runs the tests must not change what they find.
 for _name in [name for name in os.environ if name.startswith(("CACHE_", "REDIS_", "VALKEY_", "SQLITE_", "SESSION_"))]:
@@ -16,3 +19,8 @@ for _name in [name for name in os.environ if name.startswith(("CACHE_", "REDIS_"
 settings.register_profile("project", deadline=None, print_blob=True)
 settings.register_profile("soak", deadline=None, print_blob=True, max_examples=10_000)
 settings.load_profile("project")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call a test after the name of a long argument, not its content, which need not be the same in each worker."""
+    return argname if isinstance(val, str | bytes) and len(val) > _LONGEST_NAME else None

@@ -31,6 +31,7 @@ TABLE: dict[str, tuple[float | None, int | None, Sealing, bool, Durability]] = {
     "symbols": (None, None, SIGNED, False, SNAPSHOT),
     "running_strategies": (None, None, ENCRYPTED, False, STATE),
     "strategy_configs": (None, None, ENCRYPTED, False, STATE),
+    "strategy_state": (None, None, ENCRYPTED, False, STATE),
     "audit_heads": (None, None, SIGNED, False, STATE),
 }
 
@@ -41,8 +42,8 @@ def seconds(policy: Policy, now: float = NOON) -> float | None:
     return None if ends is None else ends - now
 
 
-def test_there_are_eleven() -> None:
-    """Those of the table, and no others."""
+def test_there_are_eleven_and_two_of_our_own() -> None:
+    """Those of the table, and no others: what strategies keep, and where the audit log ends, are ours."""
     assert set(catalogue(Settings())) == set(TABLE)
 
 
@@ -217,6 +218,7 @@ def test_a_policy_in_words() -> None:
         "durability": "cache",
         "on_error": "miss",
         "stale for": "never",
+        "load within": "5 s",
     }
 
 

@@ -13,16 +13,21 @@ from typing import Any
 
 import pytest
 
-from openalgo_cache import flight
 from openalgo_cache.cache import Cache
-from openalgo_cache.errors import BackendUnavailableError, UnsupportedValueError
+from openalgo_cache.catalogue import LONGEST_LOAD
+from openalgo_cache.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidLifetimeError,
+    UnsupportedValueError,
+)
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.testing import FakeClock
 from tests import cold_key, workers
 from tests.stacks import manager
 from tests.workers import PATIENCE
 
-LEASE = flight.LEASE_SECONDS
+LEASE = LONGEST_LOAD
 
 
 class Loader:
@@ -408,6 +413,19 @@ def test_a_loader_that_was_killed_is_taken_over(tmp_path: Path, clock: FakeClock
     clock.now = time.time() + LEASE + 1
     assert cache.get_or_set("key", lambda: "taken over") == "taken over"
     assert cache.get("key") == "taken over"
+    house.close()
+
+
+def test_how_long_a_loader_is_waited_for(tmp_path: Path, clock: FakeClock) -> None:
+    """As long as the cache says that its loads take; others' caches go on waiting for theirs."""
+    cold_key.load_and_be_killed({"base_folder": tmp_path, "cache_backend": "sqlite"}, load_within=4)
+    house = manager(tmp_path, clock)
+    clock.now = time.time() + 5
+    assert house.get_cache("quotes").get_or_set("key", lambda: "taken over") == "taken over"
+    assert house.get_cache("auth").policy.load_within == 5
+    for impossible in (0, -1, 31, None, float("nan"), True):
+        with pytest.raises((ConfigurationError, InvalidLifetimeError)):
+            house.get_cache("depth", load_within=impossible)  # type: ignore[arg-type]  # on purpose
     house.close()
 
 

@@ -65,7 +65,18 @@ def test_the_lock_fits_the_project() -> None:
 
 def test_the_extras() -> None:
     """The extras have the names that error messages and pages give, and `all` has all but sqlcipher."""
-    assert set(EXTRAS) == {"redis", "valkey", "flask", "sqlalchemy", "sqlcipher", "cli", "host", "postgresql", "all"}
+    assert set(EXTRAS) == {
+        "redis",
+        "valkey",
+        "flask",
+        "sqlalchemy",
+        "prometheus",
+        "sqlcipher",
+        "cli",
+        "host",
+        "postgresql",
+        "all",
+    }
     (everything,) = (Requirement(line) for line in EXTRAS["all"])
     assert everything.extras == set(EXTRAS) - {"all", "sqlcipher"}
 
@@ -87,13 +98,36 @@ def test_every_dependency_is_accounted_for() -> None:
 def test_the_import_loads_no_extra() -> None:
     """`import openalgo_cache` loads nothing that only an extra brings, though it is installed here."""
     loaded = python("import sys, openalgo_cache; openalgo_cache.get_cache; print(*sys.modules)").split()
-    heavy = {"flask", "greenlet", "redis", "hiredis", "valkey", "rich", "sqlalchemy", "typer", "werkzeug"}
+    heavy = {
+        "flask",
+        "greenlet",
+        "prometheus_client",
+        "redis",
+        "hiredis",
+        "valkey",
+        "rich",
+        "sqlalchemy",
+        "typer",
+        "werkzeug",
+    }
     assert heavy.isdisjoint(loaded)
 
 
 def test_the_import_needs_no_extra() -> None:
     """`import openalgo_cache` works, without a warning, where no extra is installed."""
-    absent = ("flask", "greenlet", "redis", "hiredis", "valkey", "rich", "sqlalchemy", "typer", "argon2", "waitress")
+    absent = (
+        "flask",
+        "greenlet",
+        "prometheus_client",
+        "redis",
+        "hiredis",
+        "valkey",
+        "rich",
+        "sqlalchemy",
+        "typer",
+        "argon2",
+        "waitress",
+    )
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import openalgo_cache; openalgo_cache.get_cache"
     python(code, "-W", "error")
 

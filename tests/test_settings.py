@@ -138,9 +138,9 @@ def test_every_variable_is_there_with_its_default(empty_folder: Path) -> None:
 
 
 def test_an_attribute_a_variable_and_no_other() -> None:
-    """The fields beside the variables are about the reading itself."""
+    """The fields beside the variables are about the reading itself, and about whose settings they are."""
     others = {field.name for field in dataclasses.fields(Settings)} - {variable.name.lower() for variable in VARIABLES}
-    assert others == {"sources", "dotenv_path", "base_folder", "reading_warnings"}
+    assert others == {"sources", "dotenv_path", "base_folder", "reading_warnings", "for_sessions"}
 
 
 def test_every_value_has_the_type_that_its_field_states() -> None:
@@ -788,6 +788,7 @@ def test_the_pages_do_not_promise_what_nothing_does() -> None:
         "REDIS_URL",
         "REDIS_PLAINTEXT_HOSTS",
         "CACHE_AUDIT_LOG_PATH",
+        "SESSION_REDIS_URL",
     }  # the settings themselves make something of these
     asked_in_vain = {"SYMBOL_CACHE_TTL"}  # the catalogue passes it on, and the view of the symbols expires nothing
     for variable in VARIABLES:

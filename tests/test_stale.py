@@ -28,6 +28,7 @@ MUST_NOT = {
     "user_strategies",
     "running_strategies",
     "strategy_configs",
+    "strategy_state",
 }
 
 

@@ -90,9 +90,9 @@ class AsyncCache:
         """See ``Cache.size``."""
         return await self._run(self._cache.size)
 
-    async def stats(self) -> dict[str, Any]:
+    async def stats(self, *, size_max_age: float | None = 0) -> dict[str, Any]:
         """See ``Cache.stats``."""
-        return await self._run(self._cache.stats)
+        return await self._run(lambda: self._cache.stats(size_max_age=size_max_age))
 
     async def health(self, *, probe: bool = False) -> Health:
         """See ``Cache.health``."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from openalgo_cache.atomic import AtomicVerbs
 from openalgo_cache.backends.base import CacheBackend, Entry, SupportsScan
 from openalgo_cache.cached import Templates, Wrap, wrapper
-from openalgo_cache.catalogue import Sealing
 from openalgo_cache.course import Course, drive
 from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.errors import CacheError
 from openalgo_cache.expiry import Lifetime
+from openalgo_cache.figures import figures_of
 from openalgo_cache.flight import course
 from openalgo_cache.health import Health, health_of
 from openalgo_cache.keys import Key
@@ -124,19 +124,20 @@ class Cache(AtomicVerbs):
         """Return the number of entries in the store."""
         return int(self._swallowing(0, self._opened().backend.size))
 
-    def stats(self) -> dict[str, Any]:
-        """Return how large this cache is, and what happened to it in this process (CACHE_STATS_ENABLED)."""
-        stack = self._opened()
-        stats: dict[str, Any] = {
-            "size": self.size(),
-            "backend": stack.backend_name,
-            "encrypted": self.policy.sealing is Sealing.ENCRYPTED,
-            "pending_deletes": stack.pending_deletes(),
-        }
-        if self._show_counts:
-            evictions = getattr(stack.backend, "evictions", 0)
-            stats |= self._counters.figures(stack.near.hits(), len(stack.near), evictions)
-        return stats
+    def stats(self, *, size_max_age: float | None = 0) -> dict[str, Any]:
+        """Return how large this cache is, and what happened to it in this process (CACHE_STATS_ENABLED).
+
+        ``size`` is None while the store fails. ``avg_latency_ms`` is how long the store took on average, and
+        ``latency`` how long for each kind of operation, with how many answers were timed: not those of the near tier,
+        one in 32 where there is none, and a bulk verb once. ``memory_bytes`` is an estimate of what this process
+        holds: copies near, and the entries themselves where the store is memory.
+
+        Args:
+            size_max_age: Seconds for which a size that was counted before is good enough (longer where counting takes
+                long); 0 to count now, for which a server has to be asked about every entry. None asks and opens no
+                store: the size is then what was counted last, if anything was.
+        """
+        return figures_of(self, size_max_age=size_max_age)
 
     def health(self, *, probe: bool = False) -> Health:
         """Return how this cache is, as far as it knows; never raises.

@@ -17,6 +17,12 @@ AUDIT_HEADS: Final = "audit_heads"
 """The cache that says where the chains of the audit log end."""
 MAXSIZE: Final = 1024
 """The bound of caches that neither the catalogue nor the caller gives one."""
+LONGEST_LOAD: Final = 30.0
+"""Seconds for which others wait for a loader before one of them loads, unless the cache says less."""
+_FROM_THE_DATABASE: Final = 5.0
+"""Likewise, for what the application loads from its own database."""
+_WITH_A_SLOW_HASH: Final = 10.0
+"""Likewise, where it computes a hash that is slow on purpose: many at once take seconds on a small machine."""
 
 SECRET_FAMILIES: Final = frozenset({"api_keys", "telegram", "tokens", "whatsapp"})
 """Names, and beginnings of names, of caches outside the catalogue that hold credentials and are often keyed by some."""
@@ -57,6 +63,7 @@ class Policy:
         durability: What may be lost.
         raises: Whether a failing store raises; otherwise a read is a miss and a write does nothing.
         stale_for: Seconds past its expiry for which a value may stand in while its loader fails; None for none.
+        load_within: Seconds for which others wait for a loader, in case its process is paused or dead.
     """
 
     lifetime: Lifetime = None
@@ -67,6 +74,7 @@ class Policy:
     durability: Durability = Durability.CACHE
     raises: bool = False
     stale_for: float | None = None
+    load_within: float = LONGEST_LOAD
 
     def describe(self) -> dict[str, object]:
         """Return the policy in words, for diagnostics and error messages."""
@@ -78,27 +86,34 @@ class Policy:
             "durability": self.durability.value,
             "on_error": "raise" if self.raises else "miss",
             "stale for": "never" if self.stale_for is None else f"{self.stale_for:g} s",
+            "load within": f"{self.load_within:g} s",
         }
 
 
 def catalogue(settings: Settings) -> dict[str, Policy]:
     """Return the policies of the application's own caches, as ``settings`` make them."""
     session_end = until(settings.session_expiry_time)
-    secret = Policy(sealing=Sealing.ENCRYPTED, blinded=True)
+    loaded = Policy(load_within=_FROM_THE_DATABASE)
+    secret = replace(loaded, sealing=Sealing.ENCRYPTED, blinded=True)
     session = replace(secret, lifetime=settings.auth_cache_ttl, limit=session_end)
     state = Policy(maxsize=None, sealing=Sealing.ENCRYPTED, durability=Durability.STATE, raises=True)
     return {
         "auth": session,
         "feed_token": session,
         "broker": replace(secret, lifetime=settings.broker_cache_ttl),
-        "api_keys_verified": replace(secret, lifetime=settings.api_key_cache_ttl, limit=session_end),
+        "api_keys_verified": replace(
+            secret, lifetime=settings.api_key_cache_ttl, limit=session_end, load_within=_WITH_A_SLOW_HASH
+        ),
         "api_keys_invalid": Policy(lifetime=300, maxsize=512, sealing=Sealing.PLAIN, durability=Durability.LOCAL),
-        "settings": Policy(lifetime=settings.settings_cache_ttl, maxsize=10),
+        "settings": replace(loaded, lifetime=settings.settings_cache_ttl, maxsize=10),
         "strategy_webhook": replace(secret, lifetime=earliest(300, settings.strategy_cache_ttl), maxsize=5000),
-        "user_strategies": Policy(lifetime=settings.strategy_cache_ttl, maxsize=1000, sealing=Sealing.ENCRYPTED),
+        "user_strategies": replace(
+            loaded, lifetime=settings.strategy_cache_ttl, maxsize=1000, sealing=Sealing.ENCRYPTED
+        ),
         "symbols": Policy(lifetime=settings.symbol_cache_ttl, maxsize=None, durability=Durability.SNAPSHOT),
         "running_strategies": state,
         "strategy_configs": state,
+        "strategy_state": state,
         AUDIT_HEADS: replace(state, sealing=Sealing.SIGNED),
     }
 
@@ -133,7 +148,8 @@ def with_options(policy: Policy, name: str, options: dict[str, object]) -> Polic
     Args:
         policy: The policy that the catalogue or the settings give.
         name: The cache's name, for messages.
-        options: Some of ``ttl``, ``maxsize``, ``encrypted``, ``blinded``, ``local``, ``on_error``, ``stale_for``.
+        options: Some of ``ttl``, ``maxsize``, ``encrypted``, ``blinded``, ``local``, ``on_error``, ``stale_for``,
+            ``load_within``.
 
     Raises:
         ConfigurationError: An option contradicts what the catalogue demands.
@@ -171,7 +187,17 @@ def with_options(policy: Policy, name: str, options: dict[str, object]) -> Polic
             raise ConfigurationError(f"cache {name!r}: on_error is 'raise' or 'miss', not {options['on_error']!r}")
         changes["raises"] = options["on_error"] == "raise" or policy.durability is Durability.STATE
     changed = replace(policy, **changes)  # type: ignore[arg-type]  # each value was checked above
-    return _with_stale_for(changed, name, options["stale_for"]) if "stale_for" in options else changed
+    return _with_loads(changed, name, options)
+
+
+def _with_loads(policy: Policy, name: str, options: dict[str, object]) -> Policy:
+    """Return ``policy`` with the options about loading worked in."""
+    if "load_within" in options:
+        seconds = expires_at(options["load_within"], 0.0)  # type: ignore[arg-type]  # it refuses what is none
+        if seconds is None or seconds > LONGEST_LOAD:
+            raise ConfigurationError(f"cache {name!r}: load_within is at most {LONGEST_LOAD:g} seconds")
+        policy = replace(policy, load_within=seconds)
+    return _with_stale_for(policy, name, options["stale_for"]) if "stale_for" in options else policy
 
 
 def _with_stale_for(policy: Policy, name: str, stale_for: object) -> Policy:

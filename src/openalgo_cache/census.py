@@ -23,28 +23,34 @@ class Census:
     """Takes part in each store once.
 
     Args:
-        ground: What the manager's caches stand on; asked when it is needed.
+        ground: What a cache of the manager stands on, by its name; asked when it is needed.
     """
 
-    def __init__(self, ground: Callable[[], Ground]) -> None:
+    def __init__(self, ground: Callable[[str], Ground]) -> None:
         self._ground = ground
         self._lock = make_lock()
-        self._holders: dict[str, KeyHolders] = {}
+        self._holders: dict[tuple[str, bool], KeyHolders] = {}
 
-    def holders(self, backend: str) -> KeyHolders | None:
+    def holders(self, backend: str, cache: str = "") -> KeyHolders | None:
         """Return who holds which keys at a backend; None where no other host can come.
+
+        Args:
+            backend: Its name.
+            cache: One that is kept there: the sessions may have a server of their own.
 
         Raises:
             KeyRingError: We have no key ring that can be used.
         """
         if backend in NOT_SHARED:
             return None
+        ground = self._ground(cache)
+        place = backend, ground.settings.for_sessions
         with self._lock:
-            if (holders := self._holders.get(backend)) is None:
-                holders = self._holders[backend] = _open(backend, self._ground())
+            if (holders := self._holders.get(place)) is None:
+                holders = self._holders[place] = _open(backend, ground)
             return holders
 
-    def take_part(self, backend: str) -> None:
+    def take_part(self, backend: str, cache: str) -> None:
         """Have others know which keys we hold.
 
         With MULTI_INSTANCE_MODE=true this waits until we know that the others hold the same ring, if the store answers;
@@ -53,16 +59,18 @@ class Census:
         Raises:
             KeyRingError: They hold another one, or we have none that can be used.
         """
-        if backend in NOT_SHARED or backend in self._holders:
+        settings = self._ground(cache).settings
+        place = backend, settings.for_sessions
+        if backend in NOT_SHARED or place in self._holders:
             return
-        holders = self.holders(backend)
+        holders = self.holders(backend, cache)
         assert holders is not None  # noqa: S101  # for the type checker: it is shared
-        if self._ground().settings.multi_instance_mode:
+        if settings.multi_instance_mode:
             try:
                 with suppress(BackendUnavailableError, BackendMisconfiguredError):  # the caches say so
                     _apart(lambda: holders.join(strict=True))
             except KeyRingError:
-                del self._holders[backend]  # to be asked again the next time
+                del self._holders[place]  # to be asked again the next time
                 raise
         WATCH.add(holders)
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from openalgo_cache.sentinels import Ttl
     from openalgo_cache.writing import Writer
 
-LEASE_SECONDS: Final = 30.0
-"""How long others wait for a loader before one of them takes over."""
-
 RETRY_SECONDS: Final = 10.0
 """How long an expired value stands in for one that could not be loaded, until the loader is tried again."""
 
@@ -213,14 +210,15 @@ def _reserve(  # noqa: PLR0913  # what a load consists of
 ) -> _Ground:
     """Look, and put a lease where nothing is."""
     stack, now = cache._opened(), cache._now()
-    lease = stack.codec.encode_lease(stored, now, now + LEASE_SECONDS)
+    ends = now + cache.policy.load_within
+    lease = stack.codec.encode_lease(stored, now, ends)
     try:
         seen = cache._look_up(stack, stored, epoch)
         if seen.value is not None or seen.leased:
             return _Ground(seen)
         # The tags come first: if one of them is cleared while the value is loaded, the value is not to be served.
         tags = stack.tags.cover(ids, cache._kept_until(cache._expiry(ttl, now)))
-        reserved = stack.backend.compare_and_set(stored, seen.payload, Entry(lease, now + LEASE_SECONDS))
+        reserved = stack.backend.compare_and_set(stored, seen.payload, Entry(lease, ends))
     except BackendUnavailableError as error:
         cache._failed(error)
         return _Ground(NOTHING)
@@ -262,7 +260,8 @@ def _settle(cache: Writer, key: Key, stored: str, lease: bytes, new: Entry | Non
     try:
         if stack.lost is not None:
             stack.lost.clear_the_way((stored,))
-        stood = stack.backend.compare_and_set(stored, lease, new)
+        timing = cache._counters.deleting if new is None else cache._counters.writing
+        stood = timing.call(stack.backend.compare_and_set, stored, lease, new)
         cache._counters.sets += stood and new is not None
         return stood
     except BackendUnavailableError as error:

@@ -14,6 +14,7 @@ from openalgo_cache.clock import Clock
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.coherence.near import NearTier, NoNearTier
 from openalgo_cache.errors import BackendUnavailableError, CacheError, UnreadableRecordError
+from openalgo_cache.figures import CountedSize
 from openalgo_cache.flight import Flights
 from openalgo_cache.handles import HANDLES
 from openalgo_cache.health import Trouble
@@ -53,6 +54,7 @@ class Handle:
         "_counters",
         "_failing",
         "_flights",
+        "_last_size",
         "_lock",
         "_locks",
         "_log_reads",
@@ -93,6 +95,7 @@ class Handle:
         self._lock = make_lock()
         self._outage = False
         self._trouble = Trouble()
+        self._last_size = CountedSize()
         self._failing: set[str] = set()
         self._locks: Any = None  # a Writer, which is a handle
         HANDLES.add(self)

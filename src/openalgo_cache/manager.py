@@ -51,6 +51,7 @@ class Options(TypedDict, total=False):
         local: Whether the cache stays in this process, whatever the backend.
         on_error: ``"miss"`` or ``"raise"``: what a failing store means.
         stale_for: Seconds past its expiry for which a value may stand in for one that cannot be loaded; None for none.
+        load_within: Seconds for which others wait for a loader, in case its process is paused or dead; 30 if left out.
     """
 
     ttl: Lifetime
@@ -61,6 +62,7 @@ class Options(TypedDict, total=False):
     local: bool
     on_error: Literal["miss", "raise"]
     stale_for: float | timedelta | None
+    load_within: float | timedelta
 
 
 class _RingWhenNeeded:
@@ -170,6 +172,7 @@ class CacheManager:
                     preload=self.settings.symbol_cache_preload,
                     refresh_interval=self.settings.symbol_cache_refresh_interval,
                     background=background,
+                    show_counts=self.settings.cache_stats_enabled,
                 )
             return self._symbols
 
@@ -247,11 +250,19 @@ class CacheManager:
                 cache.clear()
                 _log.info("cleared cache %s", name)
 
-    def get_stats(self) -> dict[str, dict[str, Any]]:
-        """Return the statistics of every cache that was asked for."""
-        stats = {name: cache.stats() for name, cache in sorted(self._caches.items())}
-        if self._view is not None:
-            stats[_SYMBOLS] = self._view.stats()
+    def get_stats(self, *, size_max_age: float | None = 0, open_unused: bool = True) -> dict[str, dict[str, Any]]:
+        """Return the statistics of every cache that was asked for.
+
+        Args:
+            size_max_age: See ``Cache.stats``.
+            open_unused: Whether caches that were not used yet are opened, to ask how large they are.
+        """
+        stats = {}
+        for name, cache in sorted(self._caches.items()):
+            asks = open_unused or cache._stack is not None  # noqa: SLF001  # whether it is open is nobody else's concern
+            stats[name] = cache.stats(size_max_age=size_max_age if asks else None)
+        if self._symbols is not None:
+            stats[_SYMBOLS] = self._symbols.stats(look=size_max_age is not None)
         return stats
 
     def health(self, *, probe: bool = False) -> Healths:
@@ -268,20 +279,26 @@ class CacheManager:
             cache.close()
         if self._symbols is not None:
             self._symbols.close()
-        for ring in self._rings.values():
-            ring.rest()
         if self._audit is not None:
             self._audit.close()
-        self.census.leave()  # last: the audit log's end is written to a store, too
+        self.census.leave()
+        for ring in self._rings.values():  # last: the audit log's end is sealed for a store, and read back
+            ring.rest()
 
     def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
         """Return a new handle, which this manager does not keep and does not close."""
         given = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
         return self._guards.before(self._make(name, given))
 
-    def ground(self, *, ephemeral: bool = False) -> Ground:
-        """Return what the caches of this manager stand on."""
-        return Ground(self.settings, self._clock, lambda: self.live_ring(ephemeral=ephemeral), journals=not ephemeral)
+    def ground(self, cache: str = "", *, ephemeral: bool = False) -> Ground:
+        """Return what the caches of this manager stand on, or what one of them does.
+
+        Args:
+            cache: Its name.
+            ephemeral: Whether its store does not outlive this process.
+        """
+        settings = self.settings.of_cache(cache)
+        return Ground(settings, self._clock, lambda: self.live_ring(ephemeral=ephemeral), journals=not ephemeral)
 
     def _make(self, name: str, given: dict[str, object]) -> Cache:
         unknown = sorted(set(given) - set(Options.__annotations__))
@@ -308,8 +325,8 @@ class CacheManager:
                 )
             try:
                 if policy.sealing is not Sealing.PLAIN:
-                    self.census.take_part(backend)
-                stack = build_stack(name, policy, backend, self.ground(ephemeral=backend == "memory"))
+                    self.census.take_part(backend, name)
+                stack = build_stack(name, policy, backend, self.ground(name, ephemeral=backend == "memory"))
             except KeyRingError as error:
                 if policy.raises or self.settings.multi_instance_mode:
                     raise

@@ -35,7 +35,7 @@ def get_cache(name: str, **options: Unpack[Options]) -> Cache | SymbolView:
 
 
 def get_cache_stats() -> dict[str, dict[str, Any]]:
-    """Return the statistics of every cache that was asked for (see ``Cache.stats``)."""
+    """Return the statistics of every cache that was asked for (see ``Cache.stats`` and ``SymbolMaster.stats``)."""
     return default_manager().get_stats()
 
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from openalgo_cache.backends.base import Entry, SupportsScan
+from openalgo_cache.catalogue import LONGEST_LOAD
 from openalgo_cache.codec.codec import Terms
 from openalgo_cache.codec.envelope import TagsOfRecord
 from openalgo_cache.codec.sealing import ForgedRecordError
 from openalgo_cache.epochs import Epoch, sealed_form
 from openalgo_cache.errors import BackendUnavailableError, InvalidKeyError, UnreadableRecordError
-from openalgo_cache.flight import LEASE_SECONDS
 from openalgo_cache.handle import Handle
 from openalgo_cache.keys import Key
 from openalgo_cache.lost import DeleteLostError
+from openalgo_cache.policy.metrics import TIMED
 from openalgo_cache.sentinels import MISSING
 from openalgo_cache.stack import Stack
 from openalgo_cache.steps import NOTHING, Found, Seen
@@ -37,7 +38,7 @@ class Reader(Handle):
 
     __slots__ = ()
 
-    def _read(self, key: Key, default: Any, epoch: Epoch | None) -> Any:
+    def _read(self, key: Key, default: Any, epoch: Epoch | None) -> Any:  # noqa: C901, PLR0912  # in one piece
         """Read from the store alone: in one piece, since each call would show in the figures.
 
         So is read where there is no near tier, and what has an epoch, since that is not kept near.
@@ -52,9 +53,14 @@ class Reader(Handle):
             stored = stack.keyspace.known.get(key) or stack.keyspace.stored(key)  # type: ignore[arg-type]  # any key
         except TypeError:  # not hashable: the keyspace says so properly
             stored = stack.keyspace.stored(key)
-        lost = stack.lost
+        lost, counters = stack.lost, self._counters
         try:
-            found = None if lost is not None and lost.withholds(stored) else stack.backend.look(stored)
+            if lost is not None and lost.withholds(stored):
+                found = None
+            elif (counters.hits + counters.misses) % TIMED:
+                found = stack.backend.look(stored)
+            else:
+                found = counters.reading.call(stack.backend.look, stored)
         except BackendUnavailableError as error:
             self._failed(error)
             return default
@@ -68,7 +74,7 @@ class Reader(Handle):
                 if (terms is None and expires_at == kept_until and named is None) or _in_force(
                     Entry(*found), expires_at, terms, self._now(), stack.tags.hold, named
                 ):
-                    self._counters.hits += 1
+                    counters.hits += 1
                     if self._log_reads:
                         _log.debug("cache %s: hit", self.name)
                     return value
@@ -76,7 +82,7 @@ class Reader(Handle):
                 self._unreadable(stack, stored, payload, error)
             except BackendUnavailableError as error:
                 self._failed(error)
-        self._counters.misses += 1
+        counters.misses += 1
         if self._log_reads:
             _log.debug("cache %s: miss", self.name)
         return default
@@ -89,7 +95,7 @@ class Reader(Handle):
         try:
             begun = stack.near.begin_fill()
             now = self._now()
-            entry = None if stack.withholds(stored) else stack.backend.get(stored)
+            entry = None if stack.withholds(stored) else self._counters.reading.call(stack.backend.get, stored)
         except BackendUnavailableError as error:
             self._failed(error)
             return default
@@ -146,7 +152,7 @@ class Reader(Handle):
             wanted: Iterable[str] = missing
             if stack.lost is not None:
                 wanted = [stored for stored in missing if not stack.withholds(stored)]
-            return begun, self._now(), stack.backend.get_many(wanted)
+            return begun, self._now(), self._counters.reading.call(stack.backend.get_many, wanted)
 
         begun, now, entries = self._swallowing((None, 0.0, {}), look)
         tags_hold = stack.tags.hold_each([entry.payload for entry in entries.values()])
@@ -208,7 +214,7 @@ class Reader(Handle):
         """Return what is under a key; what is not in force is in the way of a write all the same."""
         if stack.lost is not None:
             stack.lost.clear_the_way((stored,))
-        entry = stack.backend.get(stored)
+        entry = self._counters.reading.call(stack.backend.get, stored)
         if entry is None:
             return NOTHING
         payload, now = entry.payload, self._now()
@@ -222,7 +228,7 @@ class Reader(Handle):
         if terms is not None:
             if terms.is_lease:
                 # Nobody believes one that ends later than any does: its holder's clock was ahead, and may be gone.
-                return Seen(payload, leased=stands and expires_at < now + LEASE_SECONDS + _SKEW)
+                return Seen(payload, leased=stands and expires_at < now + LONGEST_LOAD + _SKEW)
             found = found._replace(tags=terms.tags, epoch=terms.epoch, stale_until=terms.stale_until)
         if found.epoch != epoch or not stack.tags.hold(found.tags):
             return Seen(payload)

@@ -140,7 +140,8 @@ class Writer(Reader):
         try:
             if stack.lost is not None:
                 stack.lost.clear_the_way(None if keys is None else [stack.keyspace.stored(key) for key in keys])
-            result = write(*arguments)
+            timing = self._counters.writing if deletes == () else self._counters.deleting
+            result = timing.call(write, *arguments)
         except FAILURES as error:
             self._failed(error, deletes=deletes)
             return None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from openalgo_host.users import User
 
@@ -21,18 +23,21 @@ Show = Callable[[str], None]
 
 def ensure_administrator(host: Host, show: Show) -> bool:
     """Create the administrator if there is no user yet, and show the credentials; return whether that was needed."""
-    with host.database.writing() as session:
-        if not host.users.is_empty(session):
-            return False
-        now, password, api_key = host.clock(), *_credentials()
-        user = User(name=NAME, created_at=now)
-        host.users.set_password(user, password)
-        session.add(user)
-        session.flush()
-        host.api_keys.add(session, user.id, api_key, now)
-        session.flush()
-        # Before the commit: killed in between, the next start makes new ones. After it, they might be lost for good.
-        show(_lines(NAME, password, api_key))
+    try:
+        with host.database.writing() as session:
+            if not host.users.is_empty(session):
+                return False
+            now, password, api_key = host.clock(), *_credentials()
+            user = User(name=NAME, created_at=now)
+            host.users.set_password(user, password)
+            session.add(user)
+            session.flush()
+            host.api_keys.add(session, user.id, api_key, now)
+            session.flush()
+            # Before the commit: killed in between, the next start makes new ones. After it, they might be lost.
+            show(_lines(NAME, password, api_key))
+    except IntegrityError:  # on a server: another instance has created the administrator in the same moment
+        return False
     return True
 
 
@@ -46,7 +51,9 @@ def renew_credentials(host: Host, show: Show) -> None:
         host.api_keys.add(session, user.id, api_key, host.clock())
         session.flush()
         show(_lines(user.name, password, api_key))
-    host.api_keys.forget(ended)
+    with ExitStack() as each:  # of the two, although the other one fails
+        each.callback(host.api_keys.forget, ended)
+        each.callback(host.users.forget, user.id)
 
 
 def _credentials() -> tuple[str, str]:

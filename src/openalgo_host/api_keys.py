@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,8 +21,14 @@ from openalgo_host.vault import Vault
 if TYPE_CHECKING:
     from openalgo_cache import Cache, CacheManager
 
+_log = logging.getLogger("openalgo_host")
+
 _PURPOSE: Final = "openalgo-host api keys"
 _PLACE: Final = "api_keys.sealed/"
+
+_BELIEVED: Final = 1024
+_SEEN: Final = ""
+"""In the place of the hash that a key was checked against: another process has, and the shared cache has said so."""
 
 _Found = tuple[int, str | None, int | None]
 """A right key: the user's number, and the lease that it is bound to."""
@@ -53,7 +61,9 @@ class ApiKeys:
     """Checks API keys in three steps: the keys known to be wrong, those known to be right, the database.
 
     The first two know an HMAC-SHA256 of a key, with a secret (the pepper) that is derived from the cache's key ring and
-    lies in no database. The last step is Argon2id over the same, so it is taken once for all instances.
+    lies in no database. The last step is Argon2id over the same, so it is taken once for all instances. While the cache
+    of right ones is lost, each call looks into the database, and Argon2id is computed for keys that this process has
+    not seen before: for all of them at once, in every process, it would take seconds.
 
     Args:
         database: Where the keys are.
@@ -68,6 +78,7 @@ class ApiKeys:
         self._pepper = manager.ring().subkey(_PURPOSE, b"")
         self._right: Cache = manager.get_cache("api_keys_verified")
         self._wrong: Cache = manager.get_cache("api_keys_invalid")
+        self._believed: Cache = manager.get_cache("api_keys_believed", ttl=None, maxsize=_BELIEVED, local=True)
 
     def caller(self, key: str) -> Caller | None:
         """Return whose key this is; None if it is nobody's."""
@@ -75,16 +86,18 @@ class ApiKeys:
         if digest in self._wrong:
             return None
         found: _Found | None = self._right.get(digest)
-        if found is not None:
-            return _caller(found)
-        if not self._is_there(digest):
-            self._wrong.set(digest, value=True)
-            return None
-        # Looked up inside, so that a key which is revoked just now is not remembered as a right one.
-        try:
-            return _caller(self._right.get_or_set(digest, lambda: self._verify(digest)))
-        except RevokedKeyError:
-            return None
+        if found is None:
+            if not self._is_there(digest):
+                self._wrong.set(digest, value=True)
+                return None
+            # Looked up inside, so that a key which is revoked just now is not remembered as a right one.
+            try:
+                found = self._right.get_or_set(digest, lambda: self._verify(digest))
+            except RevokedKeyError:
+                return None
+        if digest not in self._believed:
+            self._believed.set(digest, _SEEN)
+        return _caller(found)
 
     def add(self, session: Session, user_id: int, key: str, now: float, lease: Lease | None = None) -> None:
         """Add a key for a user.
@@ -114,6 +127,23 @@ class ApiKeys:
             row = session.scalar(wanted.order_by(ApiKey.id.desc()).limit(1))
             return None if row is None else self._vault.open(_PLACE + row.digest, row.sealed)
 
+    def renew(self, user_id: int, now: float) -> str:
+        """Give a user a new key in the place of the own ones, which end; return it.
+
+        Args:
+            user_id: The user's number.
+            now: Seconds since the epoch.
+
+        Raises:
+            BackendUnavailableError: The old ones may go on working until their entries of the cache expire.
+        """
+        key = secrets.token_hex(32)
+        with self._database.writing() as session:
+            ended = self.remove(session, user_id)
+            self.add(session, user_id, key, now)
+        self.forget(ended)
+        return key
+
     def remove(self, session: Session, user_id: int, lease_name: str | None = None) -> list[str]:
         """Remove a user's own keys from the database, or those of a lease.
 
@@ -142,11 +172,14 @@ class ApiKeys:
             row = session.scalar(select(ApiKey).where(ApiKey.digest == digest))
         if row is None:
             raise RevokedKeyError
-        if row.hash:  # one from before there were hashes was found by its digest, which has as many bits
+        # One from before there were hashes was found by its digest, which has as many bits.
+        if row.hash and self._believed.get(digest) not in {row.hash, _SEEN}:
             try:
                 self._hasher.verify(row.hash, digest)
             except (VerificationError, InvalidHashError):
                 raise RevokedKeyError from None
+            _log.info("an API key of user %d was checked against its hash", row.user_id)
+        self._believed.set(digest, row.hash)
         return row.user_id, row.lease_name, row.lease_fence
 
     def _digest(self, key: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from flask import Flask
+from flask import Flask, request
 
-from openalgo_host import failures, headers, health
+from openalgo_host import diagnostics, failures, headers, health, proxies
+from openalgo_host.admission import Admission
 from openalgo_host.api import blueprint as api
-from openalgo_host.pages import login, symbols
+from openalgo_host.api import webhook
+from openalgo_host.options import Options
+from openalgo_host.pages import events, formats, login, orders, rows, settings, strategies, symbols, webhooks
 
 if TYPE_CHECKING:
     from openalgo_host.host import Host
@@ -17,9 +20,21 @@ LARGEST_BODY: Final = 64 * 1024
 """Bytes that a request may carry."""
 
 
-def create_app(host: Host) -> Flask:
-    """Make the application of a host."""
-    app = Flask(__name__)
+class _Application(Flask):
+    def log_exception(self, exc_info: Any) -> None:
+        """Log what went wrong, with the rule in place of the path, in which the token of a webhook may stand."""
+        self.logger.error("Exception on %s [%s]", request.url_rule, request.method, exc_info=exc_info)
+
+
+def create_app(host: Host, options: Options | None = None) -> Flask:
+    """Make the application of a host.
+
+    Args:
+        host: The host.
+        options: Who may see the diagnostics, and which proxies are trusted; left out, the usual ones.
+    """
+    options = options or Options()
+    app = _Application(__name__)
     app.config.update(
         MAX_CONTENT_LENGTH=LARGEST_BODY,
         MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
@@ -30,8 +45,15 @@ def create_app(host: Host) -> Flask:
     host.sessions.init_app(app)
     headers.install(app)
     failures.install(app)
-    app.register_blueprint(health.make_blueprint(host))
+    formats.install(app)
+    rows.install(app)
+    proxies.trust(app, options.proxy_hops)
+    admission = Admission(host.users, options.diagnostics_token)
+    app.register_blueprint(health.make_blueprint(host, admission))
+    app.register_blueprint(diagnostics.make_blueprint(host, admission))
     app.register_blueprint(login.make_blueprint(host))
-    app.register_blueprint(symbols.make_blueprint(host))
+    for pages in (symbols, orders, strategies, settings, webhooks, events):
+        app.register_blueprint(pages.make_blueprint(host))
     app.register_blueprint(api.make_blueprint(host), url_prefix="/api/v1")
+    app.register_blueprint(webhook.make_blueprint(host), url_prefix=webhook.PREFIX)
     return app

@@ -20,6 +20,9 @@ from openalgo_host.errors import StartError
 FILE_NAME: Final = "openalgo_host.db"
 _WAIT: Final = 10
 """Seconds for which a writer waits for another one, and a connection for the server."""
+_LONGEST_SILENCE: Final = 3
+"""Seconds after which a server ends a transaction whose host says nothing more, such as one that was paused or lost its
+machine: what that has locked, a lease for example, would be locked for everybody until it came back."""
 
 
 class Base(DeclarativeBase):
@@ -44,8 +47,8 @@ class Database:
         self.path = None if self.is_server or url.database is None else Path(url.database)
         waits = {"connect_timeout": _WAIT} if self.is_server else {"timeout": _WAIT}
         self._engine = create_engine(url, connect_args=waits, hide_parameters=True, pool_pre_ping=self.is_server)
+        event.listen(self._engine, "connect", _prepare_server if self.is_server else _prepare_file)
         if not self.is_server:
-            event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
         # What was read stays readable after its transaction.
         self._reading = sessionmaker(self._engine, expire_on_commit=False)
@@ -55,7 +58,8 @@ class Database:
         """Create what is missing of the database's tables; harmless if all is there, and if many start at once.
 
         Raises:
-            StartError: The file cannot be created, the server does not let us in, or it is no database of this host.
+            StartError: The file cannot be created, the server does not let us in, or it is no database of this host,
+                or one of a newer host.
         """
         where = "The database at DATABASE_URL" if self.path is None else f"The database {self.path}"
         try:
@@ -63,6 +67,10 @@ class Database:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             with self._engine.execution_options(writes=True).begin() as connection:
                 migrations.upgrade(connection)
+        except migrations.NewerTablesError as error:
+            raise StartError(
+                f"{where} was used by a newer openalgo-host: {error}. To go on, start the newer one."
+            ) from None
         except OSError as error:
             raise StartError(f"{where} cannot be opened: {error.strerror or error}.") from None
         except OperationalError as error:
@@ -148,7 +156,13 @@ def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().partition("\n")[0]
 
 
-def _prepare(connection: Any, _record: object) -> None:
+def _prepare_server(connection: Any, _record: object) -> None:
+    connection.autocommit = True  # a setting that is part of a transaction ends with it
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_LONGEST_SILENCE}s'")
+    connection.autocommit = False
+
+
+def _prepare_file(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 would begin transactions of its own, and too late
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -1,16 +1,25 @@
-"""What a failed request is answered with: a page, or JSON where the API was called."""
+"""What a failed request is answered with: a page, or JSON where a program asked."""
 
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from flask import Flask, Response, jsonify, make_response, render_template, request
-from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException, ServiceUnavailable
+from sqlalchemy.exc import DataError, SQLAlchemyError
+from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
-from openalgo_cache import BackendUnavailableError
+from openalgo_cache import (
+    BackendUnavailableError,
+    CacheError,
+    KeyRingError,
+    LockTimeoutError,
+    UnreadableRecordError,
+)
 
 _log = logging.getLogger("openalgo_host")
+
+_FOR_PROGRAMS: Final = ("/api/", "/diagnostics/", "/metrics", "/strategy/webhook/")
 
 
 def install(app: Flask) -> None:
@@ -20,7 +29,7 @@ def install(app: Flask) -> None:
     def refuse(error: HTTPException) -> Response:
         if error.response is not None:  # it is an answer already, such as a redirection
             return make_response(error.response)
-        if request.path.startswith("/api/"):
+        if request.path.startswith(_FOR_PROGRAMS):
             answer = make_response(jsonify(status="error", message=error.description), error.code or 500)
         else:
             # The page asks for no session: that it cannot be read may be what failed.
@@ -34,6 +43,25 @@ def install(app: Flask) -> None:
     def without_cache(error: BackendUnavailableError) -> Response:
         _log.error("%s", error)
         return refuse(ServiceUnavailable("Part of the host's memory does not answer at the moment: try again shortly."))
+
+    @app.errorhandler(DataError)
+    def no_value(_error: DataError) -> Response:
+        return refuse(BadRequest("There is something in this request that no database can keep."))
+
+    @app.errorhandler(KeyRingError)
+    @app.errorhandler(UnreadableRecordError)
+    def without_key(error: CacheError) -> Response:
+        _log.error("what is kept cannot be read: %s", error)
+        return refuse(
+            ServiceUnavailable(
+                "What is kept here cannot be read: it is damaged, or the host has another key ring than it was written "
+                "with. It is left as it is; openalgo-cache doctor says more."
+            )
+        )
+
+    @app.errorhandler(LockTimeoutError)
+    def without_lock(_error: LockTimeoutError) -> Response:
+        return refuse(ServiceUnavailable("Somebody else is changing this at the moment: try again shortly."))
 
     @app.errorhandler(SQLAlchemyError)
     def without_database(error: SQLAlchemyError) -> Response:

@@ -70,7 +70,9 @@ class Leases:
         """
         try:
             with self._database.writing() as session:
-                row = session.get(LeaseRow, name, with_for_update=True)
+                if self._is_anothers(session, name):  # a look that waits for nobody: most are of this kind
+                    return None
+                row = session.get(LeaseRow, name, with_for_update=True, populate_existing=True)
                 now = self._database.now(session)
                 if row is None:
                     row = LeaseRow(name=name, holder=self.holder, fence=1, expires_at=now + ttl)
@@ -91,6 +93,10 @@ class Leases:
             row = session.get(LeaseRow, lease.name, with_for_update=True)
             if row is not None and (row.holder, row.fence) == (self.holder, lease.fence):
                 row.expires_at = 0.0
+
+    def _is_anothers(self, session: Session, name: str) -> bool:
+        row = session.get(LeaseRow, name)
+        return row is not None and row.holder != self.holder and self._database.now(session) < row.expires_at
 
 
 def check(session: Session, lease: Lease) -> None:

@@ -56,7 +56,7 @@ class RateLimit:
         self._clock = clock
 
     def admits(self, who: int) -> bool:
-        """Count a call of a user; return whether it is within the limit."""
+        """Count a call of a user, by number; return whether it is within the limit."""
         window = int(self._clock() // self._rate.seconds)
         return self._counts.incr(f"{who}/{window}") <= self._rate.calls
 
@@ -72,19 +72,22 @@ class Limits(NamedTuple):
         calls: Of every call that has none of its own.
         orders: Of placing, modifying and cancelling orders.
         smart_orders: Of smart orders.
+        webhooks: Of messages to one webhook; ``who`` is its number.
     """
 
     calls: RateLimit
     orders: RateLimit
     smart_orders: RateLimit
+    webhooks: RateLimit
 
 
 class Rates(NamedTuple):
-    """How often what may be called: API_RATE_LIMIT, ORDER_RATE_LIMIT and SMART_ORDER_RATE_LIMIT."""
+    """How often what may be called: API_, ORDER_, SMART_ORDER_ and WEBHOOK_RATE_LIMIT."""
 
     calls: Rate = Rate(50, 1)
     orders: Rate = Rate(10, 1)
     smart_orders: Rate = Rate(2, 1)
+    webhooks: Rate = Rate(100, 60)
 
     def limits(self, manager: CacheManager, clock: Callable[[], float]) -> Limits:
         """Return what enforces them."""
@@ -92,6 +95,7 @@ class Rates(NamedTuple):
             RateLimit(manager, "api", self.calls, clock),
             RateLimit(manager, "order", self.orders, clock),
             RateLimit(manager, "smart_order", self.smart_orders, clock),
+            RateLimit(manager, "webhook", self.webhooks, clock),
         )
 
 

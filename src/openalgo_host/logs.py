@@ -11,7 +11,8 @@ def configure() -> None:
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(_Short("%(asctime)s  %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[lines])
-    logging.getLogger("waitress").setLevel(logging.WARNING)
+    for chatty in ("alembic", "waitress"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for every request that waits for a thread
 
 

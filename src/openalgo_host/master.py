@@ -15,15 +15,17 @@ from openalgo_host.progress import Tell, progress
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import SymbolMaster
+    from openalgo_host.master_status import MasterStatus
 
 _log = logging.getLogger("openalgo_host")
 
 
-def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
+def ensure_master(symbols: SymbolMaster, status: MasterStatus, own: Path | None) -> None:
     """Fill the symbol master if nothing was ever imported, here or by another instance that shares the server.
 
     Args:
         symbols: The master.
+        status: Where it is noted how an import went.
         own: A master contract (CSV) to import; None to generate one.
 
     Raises:
@@ -36,13 +38,13 @@ def ensure_master(symbols: SymbolMaster, own: Path | None) -> None:
         _log.error("The host starts without symbols: import a master contract with openalgo-cache symbols import FILE")
     elif own is not None:
         _log.info("First start: importing the master contract %s", own)
-        _import(symbols, own)
+        _import(symbols, status, own, own.name)
     else:
         _log.info("First start: generating a master contract of %s instruments", f"{MASTER_ROWS:,}")
         with tempfile.TemporaryDirectory(prefix="openalgo-host-") as folder:
             made = Path(folder, "master.csv")
             generate_master(made)
-            _import(symbols, made)
+            _import(symbols, status, made, "generated")
 
 
 def _fetch(symbols: SymbolMaster) -> None:
@@ -64,12 +66,18 @@ def _synchronise(symbols: SymbolMaster, tell: Tell) -> None:
         _log.warning("The symbol master is not in step with other instances: %s", error)
 
 
-def _import(symbols: SymbolMaster, contract: Path) -> None:
+def _import(symbols: SymbolMaster, status: MasterStatus, contract: Path, source: str) -> None:
     try:
-        with progress("Importing symbols") as tell:
-            report = symbols.import_master(contract, progress=tell)
+        with status.importing(source) as done, progress("Importing symbols") as tell:
+            report = symbols.import_first(contract, progress=tell)
+            if report is None:  # another instance was quicker
+                _synchronise(symbols, tell)
+            done(symbols.count() if report is None else report.rows)
     except SymbolImportError as error:
         raise StartError(f"{contract} cannot be imported: {error}") from None
+    if report is None:
+        _log.info("Symbol master: %s instruments, which another instance imported meanwhile", f"{symbols.count():,}")
+        return
     _log.info("Symbol master: %s instruments, imported in %.1f s", f"{report.rows:,}", report.seconds)
     for note in report.notes:
         _log.info("Symbol master: %s", note)

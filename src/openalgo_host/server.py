@@ -14,7 +14,8 @@ from openalgo_host.errors import StartError
 if TYPE_CHECKING:
     from flask import Flask
 
-_THREADS: Final = 8
+_THREADS: Final = 48
+"""Half of them for the streams of open pages."""
 _LARGEST_BODY: Final = 1 << 18
 """Bytes. The application refuses less, with a proper answer; this bounds what is read before it is asked."""
 
@@ -47,7 +48,11 @@ def reserve(host: str, port: int) -> socket.socket:
 
 def address_of(reserved: socket.socket) -> str:
     """Return the URL under which a browser on this machine reaches the socket."""
-    host, port = reserved.getsockname()[:2]
+    return local_url(*reserved.getsockname()[:2])
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL under which this machine reaches what is served on an address."""
     if host in {"0.0.0.0", "::"}:  # noqa: S104  # compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104  # likewise
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -62,7 +67,12 @@ def is_local(reserved: socket.socket) -> bool:
 def serve(app: Flask, reserved: socket.socket) -> None:
     """Serve until a KeyboardInterrupt arrives; requests under way get five seconds to end."""
     server = waitress.create_server(
-        app, sockets=[reserved], threads=_THREADS, ident=None, max_request_body_size=_LARGEST_BODY
+        app,
+        sockets=[reserved],
+        threads=_THREADS,
+        ident=None,
+        max_request_body_size=_LARGEST_BODY,
+        clear_untrusted_proxy_headers=False,  # the application decides whom to believe, and has to see them for that
     )
     try:
         server.run()

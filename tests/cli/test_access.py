@@ -36,7 +36,7 @@ def test_rules_are_listed(run: Run, rules: str, folder: Path) -> None:
     listed = run("access", "list", "--json", CACHE_ACCESS_RULES=rules).json
     assert listed["caches"][1] == {"cache": "quotes", "read": ["*"], "write": ["services.quotes"], "clear": []}
     assert listed["default"] == {"cache": "", "read": [], "write": [], "clear": []}
-    assert len(run("access", "list", "--json", CACHE_ACCESS_RULES="catalogue").json["caches"]) == 11
+    assert len(run("access", "list", "--json", CACHE_ACCESS_RULES="catalogue").json["caches"]) == 12
     assert set(folder.iterdir()) == before
 
 

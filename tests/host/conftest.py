@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from openalgo_host import passwords
 from openalgo_host.administrator import ensure_administrator
 from openalgo_host.application import create_app
 from openalgo_host.host import Host
+from tests.host_stacks import Stack
 
 MORNING = 1_772_420_400.0
 """2026-03-02 08:30 in India."""
@@ -67,17 +69,17 @@ def hands() -> Hands:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(stack: Stack, tmp_path: Path) -> Settings:
     """Settings of an installation in an empty folder."""
-    return Settings(base_folder=tmp_path, cache_auto_configure=False)
+    return stack.settings(tmp_path)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An address of a database that nobody has used yet."""
+    """An address of a database that nobody has used yet: of each kind, for each test that asks for it."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'host.db'}"
-    return str(request.getfixturevalue("postgres").new_database())
+    return str(request.getfixturevalue("postgres").new_schema())
 
 
 @pytest.fixture
@@ -97,9 +99,16 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def host(settings: Settings, hands: Hands, contract: Path) -> Iterator[Host]:
+def host(stack: Stack, settings: Settings, hands: Hands, contract: Path) -> Iterator[Host]:
     """A host with a master, and no user yet."""
-    opened = Host.open(settings, hands)
+    with host_at(stack.database_url, settings, hands, contract) as opened:
+        yield opened
+
+
+@contextmanager
+def host_at(address: str, settings: Settings, hands: Hands, contract: Path) -> Iterator[Host]:
+    """Open a host on a database, with a master, and close it."""
+    opened = Host.open(settings, hands, address)
     opened.symbols.import_master(contract)
     yield opened
     opened.close()

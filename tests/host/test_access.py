@@ -13,7 +13,7 @@ from tests.host.conftest import Hands
 
 
 @pytest.mark.parametrize(
-    "name", ["api_keys_verified", "api_keys_invalid", "sessions", "settings", "auth", "of-a-plug-in"]
+    "name", ["api_keys_verified", "api_keys_invalid", "session", "settings", "auth", "of-a-plug-in"]
 )
 def test_others_are_denied(host: Host, name: str) -> None:
     """A plug-in that asks for somebody else's cache, or for one that nobody has named, is refused by name."""

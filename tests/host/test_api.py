@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from openalgo_cache import Cache, on_behalf_of
+from openalgo_cache import Cache, Settings, on_behalf_of
 from openalgo_host.api_keys import ApiKey, ApiKeys
 from openalgo_host.host import Host
 from openalgo_host.vault import VaultError
-from tests.host.conftest import Credentials
+from tests.host.conftest import Credentials, Hands
+from tests.host_stacks import Stack
+from tests.servers.process import wait_until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -159,6 +162,36 @@ def test_failures_of_the_api_are_json(client: FlaskClient) -> None:
         assert answer.json["status"] == "error"
 
 
+def test_live_trading_takes_a_broker(host: Host, client: FlaskClient, key: str, hands: Hands) -> None:
+    """Whoever is not connected is told to log in there; looking is free, and so is everything in analyze mode."""
+    order = {"symbol": "RELIANCE", "exchange": "NSE", "action": "BUY", "quantity": 10}
+    bodies: dict[str, dict[str, Any]] = {
+        "placeorder": order, "placesmartorder": {**order, "position_size": 20}, "basketorder": {"orders": [order]},
+        "modifyorder": {**order, "orderid": "9"}, "cancelorder": {"orderid": "9"}, "cancelallorder": {},
+        "closeposition": {},
+    }  # fmt: skip
+
+    def statuses() -> set[int]:
+        hands.turn(1)  # to a second in which nothing was ordered yet
+        return {
+            client.post(f"/api/v1/{call}", json={"apikey": key, **body}).status_code for call, body in bodies.items()
+        }
+
+    assert statuses() == {200, 400}
+    host.modes.set_analyses(on=False)
+    assert statuses() == {403}
+    refused = client.post("/api/v1/placeorder", json={"apikey": key, **order})
+    assert refused.json is not None
+    assert "log in to your broker" in refused.json["message"]
+    assert client.post("/api/v1/orderbook", json={"apikey": key}).status_code == 200
+    host.broker.connect(1)
+    assert statuses() == {200, 400}
+    host.broker.revoke(1)
+    assert statuses() == {403}
+    host.modes.set_analyses(on=True)
+    assert statuses() == {200, 400}
+
+
 def test_the_database_is_asked_once_for_each_key(
     host: Host, client: FlaskClient, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +216,40 @@ def test_the_database_is_asked_once_for_each_key(
     for _ in range(3):
         assert host.api_keys.caller("wrong") is None
     assert (len(asked), len(hashed)) == (2, 1)
+
+
+def test_a_key_that_was_seen_is_not_hashed_again(
+    host: Host, key: str, stack: Stack, settings: Settings, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whomever: an instance that loses the cache of right keys would have all of them to hash at once."""
+    assert host.api_keys.caller(key) == (1, None)
+    with closing(Host.open(settings, hands, stack.database_url)) as other:
+        assert other.api_keys.caller(key) == (1, None)
+        monkeypatch.setattr(other.api_keys, "_hasher", None)
+        with on_behalf_of("openalgo_host.api_keys"):
+            host.api_keys._right.clear()
+
+        def is_loaded_again() -> bool:
+            assert other.api_keys.caller(key) == (1, None)
+            with on_behalf_of("openalgo_host.api_keys"):
+                (known,) = other.api_keys._believed.values()
+            return str(known).startswith("$argon2id$")
+
+        wait_until(is_loaded_again, "the other one to hear of it")
+        with host.database.writing() as session:
+            row = session.scalars(select(ApiKey)).one()
+            row.hash = host.api_keys._hasher.hash("another key")
+        with on_behalf_of("openalgo_host.api_keys"):
+            host.api_keys._right.clear()
+
+        def is_checked_again() -> bool:
+            try:
+                other.api_keys.caller(key)
+            except AttributeError:  # there is no hasher
+                return True
+            return False
+
+        wait_until(is_checked_again, "the other one to hear of it")
 
 
 def test_a_forged_row_is_no_key(host: Host, key: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import waitress  # type: ignore[import-untyped]  # it brings no types
 from flask import Flask
 from openalgo import api
 
 from openalgo_host.host import Host
 from tests.host.conftest import Credentials
+from tests.host.serving import serving
 
 
 @pytest.fixture
 def served(app: Flask) -> Iterator[str]:
     """The address of the host."""
-    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=2)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
-    thread.join(10)
+    with serving(app) as url:
+        yield url
 
 
 @pytest.fixture
@@ -82,6 +77,7 @@ def test_options(client: Any) -> None:
     assert beyond["code"] == 404
 
 
+@pytest.mark.every_stack
 def test_a_day_of_trading(client: Any) -> None:
     """An order and its traces in every book, a smart order, a basket, and everything closed again."""
     placed = client.placeorder(

@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, text
 
 from openalgo_cache import Settings
 from openalgo_host import migrations
@@ -42,6 +42,42 @@ def test_the_versions_make_what_the_classes_say(address: str, tmp_path: Path) ->
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
     database.close()
+
+
+def test_a_database_that_a_newer_host_has_changed(address: str, tmp_path: Path) -> None:
+    """An older one, which restarts while instances are exchanged one by one, leaves it alone and says why."""
+    url = url_of(address, tmp_path)
+    engine = create_engine(url)
+    with closing(Database(url)) as database:
+        database.create()
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(StartError, match=rf"newer openalgo-host.*9999.*up to {migrations.HEAD}"):
+            database.create()
+        with engine.connect() as connection:
+            assert migrations.version_of(connection) == "9999"
+    engine.dispose()
+
+
+def test_a_start_that_takes_its_time(
+    postgres: PostgresProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine: the server does not take the one that makes the tables for one that fell silent."""
+    monkeypatch.setattr("openalgo_host.database._LONGEST_SILENCE", 0.05)
+    url, look = url_of(postgres.new_database(), tmp_path), migrations.version_of
+    engine = create_engine(url)
+
+    def slow(connection: Connection) -> str | None:
+        with engine.connect() as other:
+            other.execute(text("SELECT pg_sleep(0.3)"))
+        return look(connection)
+
+    monkeypatch.setattr(migrations, "version_of", slow)
+    database = Database(url)
+    database.create()
+    database.check()
+    database.close()
+    engine.dispose()
 
 
 def test_a_database_from_before_there_were_versions(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from openalgo_host.database import Database, url_of
 from openalgo_host.leases import FencedOffError, Lease, Leases, check
@@ -17,6 +20,17 @@ from tests.host.conftest import Hands
 from tests.servers.process import wait_until
 
 Open = Callable[[], Database]
+
+CREATE: Final = """
+import sys
+from pathlib import Path
+from openalgo_host.database import Database, url_of
+
+database = Database(url_of(sys.argv[1], Path(sys.argv[2])))
+database.create()
+database.check()
+database.close()
+"""
 
 
 @pytest.fixture
@@ -131,6 +145,42 @@ def test_nobody_takes_over_in_the_middle_of_a_write(open_database: Open, hands: 
         assert taking.result(20) == ("strategy 7", 2)
 
 
+def test_who_has_it_is_seen_without_waiting(open_database: Open) -> None:
+    """Others look every second: a holder that writes under its lease, or was paused in the middle, holds up none."""
+    if not (database := open_database()).is_server:
+        pytest.skip("in SQLite a writer waits for the other one")
+    lease = Leases(database, "one").take("strategy 7", 10)
+    assert lease is not None
+    with database.writing() as session:
+        check(session, lease)
+        assert Leases(open_database(), "other").take("strategy 7", 10) is None
+
+
+def test_nobody_waits_for_whoever_fell_silent(
+    open_database: Open, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that is paused, or loses its machine, while it writes under its lease writes nothing."""
+    monkeypatch.setattr("openalgo_host.database._LONGEST_SILENCE", 0.2)
+    if not (database := open_database()).is_server:
+        pytest.skip("in SQLite nobody else could take over")
+    lease = Leases(database, "one").take("strategy 7", 10)
+    assert lease is not None
+    hands.turn(10)
+    other = Leases(open_database(), "other")
+
+    def write() -> None:
+        with database.writing() as session:
+            check(session, lease)
+            session.execute(text("INSERT INTO users (name, password_hash, created_at) VALUES ('late', '', 0)"))
+            assert other.take("strategy 7", 10) == ("strategy 7", 2)  # as soon as the server has ended this
+
+    with pytest.raises(DBAPIError):
+        write()
+    assert count(database) == 0
+    with pytest.raises(FencedOffError):
+        write_under(database, lease)
+
+
 def test_eight_that_want_it_at_once(open_database: Open) -> None:
     """One gets it, also where the row has to be made first, and the others hear that at once."""
     holders = [Leases(open_database(), f"instance {number}") for number in range(8)]
@@ -141,18 +191,9 @@ def test_eight_that_want_it_at_once(open_database: Open) -> None:
 
 
 def test_processes_that_start_at_once_make_the_tables_once(address: str, tmp_path: Path) -> None:
-    """Of several instances one brings the tables up to date, and the others wait for it."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(3) as pool:
-        assert pool.starmap(create_once, [(address, tmp_path)] * 3) == [None] * 3
-
-
-def create_once(address: str, folder: Path) -> None:
-    """Start as an instance does."""
-    database = Database(url_of(address, folder))
-    database.create()
-    database.check()
-    database.close()
+    """Of two instances one brings the tables up to date, and the other waits for it."""
+    started = [subprocess.Popen([sys.executable, "-c", CREATE, address, str(tmp_path)]) for _ in range(2)]
+    assert [one.wait(60) for one in started] == [0] * 2
 
 
 def test_the_time_of_a_server_is_its_own(address: str, tmp_path: Path) -> None:

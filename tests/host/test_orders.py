@@ -1,17 +1,15 @@
-"""The sandbox: what orders do to an account, once and in the right order, on SQLite and on PostgreSQL."""
+"""The sandbox: what orders do to an account, once and in the right order, on every stack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openalgo_cache import Settings
 from openalgo_host.administrator import ensure_administrator
 from openalgo_host.caller import Caller
 from openalgo_host.host import Host
@@ -23,7 +21,22 @@ from openalgo_host.sandbox.tables import PositionRow, Status
 from openalgo_host.sandbox.ticket import RefusedOrderError, Ticket
 from tests.host.conftest import Hands
 
+pytestmark = pytest.mark.every_stack
+
 ME = Caller(1)
+REFUSED: dict[str, dict[str, Any]] = {
+    "NOSUCH not found in exchange NSE": {"symbol": "NOSUCH"},
+    "index": {"symbol": "NIFTY", "exchange": "NSE_INDEX"},
+    "Quantity must be a number from 1": {"quantity": 0},
+    "Quantity must be a number from 1 to": {"quantity": -5},
+    "lots of 65": {"symbol": "NIFTY26MAR26FUT", "exchange": "NFO", "quantity": 66},
+    "CNC is for shares": {"symbol": "NIFTY26MAR26FUT", "exchange": "NFO", "quantity": 65, "product": "CNC"},
+    "NRML is for derivatives": {"product": "NRML"},
+    "Price must be more than 0": {"pricetype": "LIMIT"},
+    "steps of 0.05": {"pricetype": "LIMIT", "price": 100.01},
+    "Trigger price must be more than 0": {"pricetype": "SL", "price": 100.0},
+}
+"""What is no order, by what is said of it."""
 
 
 def ticket(**changes: Any) -> Ticket:
@@ -35,15 +48,11 @@ def ticket(**changes: Any) -> Ticket:
     return Ticket(**(usual | changes))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def trading(request: pytest.FixtureRequest, settings: Settings, hands: Hands, contract: Path) -> Iterator[Host]:
-    """A host with a user, on each kind of database."""
-    address = "" if request.param == "sqlite" else str(request.getfixturevalue("postgres").new_database())
-    opened = Host.open(settings, hands, address)
-    opened.symbols.import_master(contract)
-    ensure_administrator(opened, lambda _text: None)
-    yield opened
-    opened.close()
+@pytest.fixture
+def trading(host: Host) -> Host:
+    """A host with a user."""
+    ensure_administrator(host, lambda _text: None)
+    return host
 
 
 @pytest.fixture
@@ -178,27 +187,12 @@ def test_what_cannot_be_paid_is_rejected(book: OrderBook) -> None:
     assert book.funds(1) == (CAPITAL, 0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "changes, why",
-    [
-        ({"symbol": "NOSUCH"}, "NOSUCH not found in exchange NSE"),
-        ({"symbol": "NIFTY", "exchange": "NSE_INDEX"}, "index"),
-        ({"quantity": 0}, "Quantity must be a number from 1"),
-        ({"quantity": -5}, "Quantity must be a number from 1"),
-        ({"symbol": "NIFTY26MAR26FUT", "exchange": "NFO", "quantity": 66}, "lots of 65"),
-        ({"symbol": "NIFTY26MAR26FUT", "exchange": "NFO", "quantity": 65, "product": "CNC"}, "CNC is for shares"),
-        ({"product": "NRML"}, "NRML is for derivatives"),
-        ({"pricetype": "LIMIT"}, "Price must be more than 0"),
-        ({"pricetype": "LIMIT", "price": 100.01}, "steps of 0.05"),
-        ({"pricetype": "SL", "price": 100.0}, "Trigger price must be more than 0"),
-    ],
-)
-def test_what_cannot_be_ordered(host: Host, changes: dict[str, Any], why: str) -> None:
+def test_what_cannot_be_ordered(book: OrderBook) -> None:
     """The message says why, and nothing is kept."""
-    ensure_administrator(host, lambda _text: None)
-    with pytest.raises(RefusedOrderError, match=why):
-        host.orders.place(ME, ticket(**changes))
-    assert host.orders.orders(1) == []
+    for why, changes in REFUSED.items():
+        with pytest.raises(RefusedOrderError, match=why):
+            book.place(ME, ticket(**changes))
+    assert book.orders(1) == []
 
 
 @given(

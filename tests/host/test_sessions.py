@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -367,6 +368,49 @@ def test_a_store_that_cannot_be_read_is_no_logout(
         assert refused.status_code == 503
         assert "Set-Cookie" not in refused.headers
         assert client.get("/untouched").status_code == 200
+    assert client.get("/").text == "{'user': 7}"
+
+
+def test_who_is_patient_waits_for_the_store(
+    app: Flask, client: FlaskClient, sessions: CacheSessions, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there are places for, until it is back; one more is refused at once."""
+    client.get("/login")
+    sessions.cache.close()  # so that nothing of it is in memory
+    CacheSessions(app, manager=sessions._manager, clock=hands, patience=60, waiting=1)
+    asked: queue.Queue[bool] = queue.Queue()
+
+    def fail(_backend: object, _key: str) -> None:
+        asked.put(True)
+        raise BackendUnavailableError("the server is restarted")
+
+    other = app.test_client()
+    other.set_cookie("session", cookie_of(client))
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as broken:
+        broken.setattr(type(sessions.cache.backend), "get", fail)
+        waiting = pool.submit(client.get, "/")
+        for _ in range(2):
+            assert asked.get(timeout=20)
+        assert other.get("/").status_code == 503
+        assert not waiting.done()
+        broken.undo()
+        assert waiting.result(20).text == "{'user': 7}"
+    assert other.get("/").text == "{'user': 7}"
+
+
+def test_patience_ends(app: Flask, client: FlaskClient, sessions: CacheSessions, hands: Hands) -> None:
+    """Then it is as without."""
+    client.get("/login")
+    sessions.cache.close()
+    CacheSessions(app, manager=sessions._manager, clock=hands, patience=0.05)
+    with pytest.MonkeyPatch.context() as broken:
+
+        def fail(_backend: object, _key: str) -> None:
+            raise BackendUnavailableError("the disk is gone")
+
+        broken.setattr(type(sessions.cache.backend), "get", fail)
+        for _ in range(10):  # the place is free again each time
+            assert client.get("/").status_code == 503
     assert client.get("/").text == "{'user': 7}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import queue
 import re
@@ -21,6 +22,8 @@ import pytest
 from openalgo_host.errors import StartError
 from openalgo_host.options import Options
 from openalgo_host.server import address_of, is_local, reserve
+from tests.host.every_call import call_all
+from tests.host_stacks import Stack
 
 DEADLINE = 60.0
 """Seconds for which a test waits for a line before it fails."""
@@ -106,13 +109,14 @@ Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start hosts in the test's folder; they are killed when the test ends, however it ends."""
+def start(stack: Stack, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start hosts in the test's folder and on its stack; they are killed when the test ends, however it ends."""
     started: list[Running] = []
     compiled = tmp_path_factory.getbasetemp() / "compiled"  # or each start would compile Flask and SQLAlchemy again
 
     def run(*arguments: str, **variables: str) -> Running:
-        started.append(Running(tmp_path, *arguments, PYTHONPYCACHEPREFIX=str(compiled), **variables))
+        usual = {"PYTHONPYCACHEPREFIX": str(compiled), **stack.variables()}
+        started.append(Running(tmp_path, *arguments, **(usual | variables)))
         return started[-1]
 
     yield run
@@ -132,15 +136,17 @@ class Browser:
     def __init__(self, port: int, cookie: str = "") -> None:
         self._port = port
         self.cookie = cookie
+        self.attributes = ""
 
-    def ask(self, method: str, path: str, fields: dict[str, str] | None = None) -> tuple[int, str]:
-        """Return status and body of an answer."""
+    def ask(self, method: str, path: str, fields: dict[str, str] | None = None, **more: str) -> tuple[int, str]:
+        """Return status and body of an answer; ``more`` are headers, such as ``X_Forwarded_For``."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
         headers = {"Cookie": self.cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         connection.request(method, path, urlencode(fields) if fields else None, headers)
         answer = connection.getresponse()
         if given := answer.getheader("Set-Cookie"):
-            self.cookie = given.split(";")[0]
+            self.cookie, _, self.attributes = given.partition(";")
         body = answer.read().decode()
         connection.close()
         return answer.status, body
@@ -167,7 +173,6 @@ def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None
     assert "RELIANCE" in browser.ask("GET", "/symbols?q=RELIANCE")[1]
 
     client = api(api_key=first.secret("API key"), host=f"http://127.0.0.1:{port}")
-    assert client._make_request("ping", {"apikey": client.api_key})["data"]["message"] == "pong"
     assert client.symbol(symbol="M&M", exchange="NSE")["data"]["token"] == "2031"
     assert [one["symbol"] for one in client.search(query="NIFTY FUT", exchange="NFO")["data"]] == ["NIFTY26MAR26FUT"]
     assert client.symbol(symbol="NOSUCH", exchange="NSE")["code"] == 404
@@ -175,31 +180,40 @@ def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None
         api(api_key="wrong", host=client.base_url.removesuffix("/api/v1/")).symbol(symbol="M&M", exchange="NSE")["code"]
         == 403
     )
+    assert len(call_all(f"http://127.0.0.1:{port}", client.api_key)) == 26  # of the subset, each
 
     assert first.stop() == 0
     secrets = [first.secret("Password"), first.secret("API key"), browser.cookie.partition("=")[2]]
     assert not [line for line in first.logged if "Traceback" in line or any(secret in line for secret in secrets)]
 
-    second = start()
+    token = "0123456789abcdef-of-the-diagnostics"
+    second = start(PROXY_HOPS="1", DIAGNOSTICS_TOKEN=token)
     port = second.wait_until_it_serves()
     assert len(second.shown) == 1
     assert not [line for line in second.logged if "First start" in line or "Importing" in line]
     assert Browser(port, browser.cookie).ask("GET", "/symbols/NSE/M%26M")[0] == 200
     client = api(api_key=first.secret("API key"), host=f"http://127.0.0.1:{port}")
     assert client.symbol(symbol="M&M", exchange="NSE")["status"] == "success"
+    visitor = Browser(port)
+    assert json.loads(visitor.ask("GET", "/health", X_Forwarded_For="127.0.0.1")[1]) == {"status": "healthy"}
+    assert json.loads(visitor.ask("GET", "/health", X_Forwarded_For="::1", Authorization=f"Bearer {token}")[1])[
+        "uptime"
+    ]
+    visitor.ask("GET", "/login", X_Forwarded_For="192.0.2.1", X_Forwarded_Proto="https")
+    assert "Secure" in visitor.attributes
     assert second.stop(None if sys.platform == "win32" else signal.SIGINT) == 0
-    assert not [line for line in second.logged if "Traceback" in line]
+    assert not [line for line in second.logged if "Traceback" in line or token in line]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes to look at")
-def test_all_files_are_private(start: Start, tmp_path: Path, contract: Path) -> None:
+def test_all_files_are_private(stack: Stack, start: Start, tmp_path: Path, contract: Path) -> None:
     """The folder is 0700, every file in it 0600."""
     one = start(OPENALGO_HOST_MASTER=str(contract))
     Browser(one.wait_until_it_serves()).log_in(one.secret("Password"))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "db").iterdir()}
     assert set(modes.values()) == {0o600}, modes
     assert stat.S_IMODE((tmp_path / "db").stat().st_mode) == 0o700
-    assert "openalgo_host.db" in modes
+    assert ("openalgo_host.db" in modes) == (not stack.database_url)
 
 
 @pytest.mark.parametrize("moment", ["First start", "Importing symbols: 0 %", "User: "])
@@ -220,9 +234,40 @@ def test_stopped_at_the_first_start(start: Start, contract: Path) -> None:
     stopped = start(OPENALGO_HOST_MASTER=str(contract))
     stopped.wait_for("First start")
     assert stopped.stop() in {0, 130}  # 0 if it was quicker than the signal
-    assert not [line for line in stopped.logged if "Traceback" in line]
+    assert not [line for line in stopped.logged if "Traceback" in line], stopped.logged
     second = start(OPENALGO_HOST_MASTER=str(contract))
     second.wait_until_it_serves()
+
+
+_STOPPED = """
+import signal
+from openalgo_host.signals import shielded_from_signals, stop_on_signals
+
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+stop_on_signals()
+with shielded_from_signals():
+    print("nobody asked")
+if {in_a_destructor}:
+    Dropped()
+try:
+    with shielded_from_signals():
+        if not {in_a_destructor}:
+            signal.raise_signal(signal.SIGTERM)
+        print("went on")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize("in_a_destructor", [True, False])
+def test_a_stop_at_a_bad_moment_is_remembered(*, in_a_destructor: bool) -> None:
+    """While threads begin, or where Python drops what a handler raises: it counts as soon as that is over."""
+    code = _STOPPED.format(in_a_destructor=in_a_destructor)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["nobody", "asked", "went", "on", "stopped"], "")
 
 
 def test_new_credentials_are_shown_on_demand(start: Start, contract: Path) -> None:
@@ -256,12 +301,26 @@ def test_a_port_that_is_taken(start: Start, tmp_path: Path) -> None:
         ({"PORT": "65536"}, "PORT='65536' is not a port"),
         ({"PORT": "-1"}, "PORT='-1' is not a port"),
         ({"OPENALGO_HOST_MASTER": "/no/such/file.csv"}, "there is no such file"),
+        ({"DIAGNOSTICS_TOKEN": "tooshort" * 3}, "DIAGNOSTICS_TOKEN must be at least 32 random letters"),
+        ({"DIAGNOSTICS_TOKEN": "with a space " * 3}, "take one from python -c"),
+        ({"DIAGNOSTICS_TOKEN": "ü" * 40}, "take one from python -c"),
+        ({"PROXY_HOPS": "one"}, "PROXY_HOPS='one' is not how many trusted proxies"),
+        ({"PROXY_HOPS": "10"}, "give 0 for none"),
+        ({"PROXY_HOPS": "-1"}, "give 0 for none"),
     ],
 )
 def test_variables_that_cannot_be_used(variables: dict[str, str], message: str) -> None:
     """Each is named, with what to do."""
     with pytest.raises(StartError, match=re.escape(message)):
         Options.from_environment(variables)
+
+
+def test_no_secret_in_what_cannot_be_used() -> None:
+    """Neither the message nor the options show the token."""
+    with pytest.raises(StartError) as refused:
+        Options.from_environment({"DIAGNOSTICS_TOKEN": "tooshort"})
+    assert "tooshort" not in str(refused.value)
+    assert "x" * 32 not in repr(Options.from_environment({"DIAGNOSTICS_TOKEN": "x" * 32}))
 
 
 def test_empty_variables_count_as_not_set() -> None:
@@ -297,6 +356,7 @@ def test_a_contract_with_bad_rows_is_named(start: Start, contract: Path) -> None
     second.wait_until_it_serves()
 
 
+@pytest.mark.on_files("the database is a file")
 def test_a_database_that_is_none(start: Start, tmp_path: Path) -> None:
     """The start fails with the file's name, and leaves the file as it is."""
     database = tmp_path / "db" / "openalgo_host.db"
@@ -311,7 +371,7 @@ def test_a_database_that_is_none(start: Start, tmp_path: Path) -> None:
 
 def test_sessions_on_a_backend_that_is_not_there(start: Start) -> None:
     """The start fails and names the variables, rather than every page later."""
-    one = start(SESSION_TYPE="valkey", VALKEY_PORT="1")
+    one = start(SESSION_TYPE="valkey", VALKEY_HOST="localhost", VALKEY_PORT="1")
     assert one.end() == 1
     assert "Valkey at localhost:1" in one.logged[-1]
     assert "VALKEY_PORT" in one.logged[-1]

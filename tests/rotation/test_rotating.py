@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -27,9 +28,9 @@ class Installation:
         self.clock = SkippingClock()
         self.told: list[str] = []
 
-    def caches(self) -> CacheManager:
+    def caches(self, **more: Any) -> CacheManager:
         """Return a manager, to be closed."""
-        return manager(self.folder, self.clock)
+        return manager(self.folder, self.clock, **more)
 
     def rotation(self, caches: CacheManager, **more: Any) -> Rotation:
         """Return what rotates keys here."""
@@ -208,6 +209,25 @@ def test_a_record_that_cannot_be_verified_keeps_its_key_until_somebody_says_so(h
     here.retire(old, skip_unreadable=True)
     assert old not in here.ring
     assert here.keys_in_records()[old] == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder has no mode there")
+def test_a_ring_that_is_mounted(here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be written beside it, and what an older key sealed is sealed anew all the same."""
+    _, new = add_active(here.folder)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    ring_file(here.folder).path.rename(mounted / "ring")
+    mounted.chmod(0o500)
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != mounted)  # root may write everywhere
+    with closing(here.caches(cache_key_file=mounted / "ring")) as caches:
+        rotation = here.rotation(caches)
+        assert rotation.rotate(new_key=False).active == new
+        assert keys_in(caches) == {new: 102}
+        with here.rotation(caches)._alone(), pytest.raises(KeyRingError, match="another process is rotating"):
+            rotation.rotate(new_key=False)
+    assert [path.name for path in mounted.iterdir()] == ["ring"]
+    mounted.chmod(0o700)
 
 
 def test_two_at_once(here: Installation) -> None:

@@ -78,7 +78,7 @@ def everything_on(server: ServerProcess | None) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=pytest.mark.server)])
+@pytest.mark.parametrize("backend", ["sqlite", pytest.param("redis", marks=[pytest.mark.server, pytest.mark.soak])])
 def test_nobody_notices_a_rotation(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:

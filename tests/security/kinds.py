@@ -16,8 +16,8 @@ import flask
 from openalgo_cache import CacheManager
 from openalgo_cache.backends.base import CacheBackend, Entry
 from openalgo_cache.cache import Cache
+from openalgo_cache.catalogue import LONGEST_LOAD
 from openalgo_cache.errors import LockTimeoutError, UnreadableRecordError
-from openalgo_cache.flight import LEASE_SECONDS
 from openalgo_cache.integrations.sessions import CacheSessions
 from openalgo_cache.sentinels import MISSING
 
@@ -52,7 +52,9 @@ USERS: Final = {
     "openalgo_cache/transfer/exportfile.py": "exports: test_bits.py",
     "openalgo_cache/testing/rig.py": "the public conformance suite",
     "openalgo_host/csrf.py": "tokens of forms: test_bits.py",
+    "openalgo_host/admission.py": "compares a token with the one of the operator: tests/host/test_health.py",
     "openalgo_host/api_keys.py": "hashes of API keys: tests/host",
+    "openalgo_host/webhooks.py": "hashes of webhooks' tokens: tests/host",
     "openalgo_host/vault.py": "secrets in the host's database: test_bits.py",
     "openalgo_host/pages/login.py": "hands a subkey to csrf.py",
 }
@@ -151,7 +153,7 @@ def _lease(house: CacheManager, _: ExitStack) -> Planted:
     stack = cache._opened()
     stored = stack.keyspace.stored("key")
     now = cache._now()
-    stack.backend.set(stored, Entry(stack.codec.encode_lease(stored, now, now + LEASE_SECONDS), now + LEASE_SECONDS))
+    stack.backend.set(stored, Entry(stack.codec.encode_lease(stored, now, now + LONGEST_LOAD), now + LONGEST_LOAD))
 
     def believed() -> bool:
         return cache._look_up(stack, stored).leased or cache.get("key", MISSING) is not MISSING
@@ -180,7 +182,7 @@ def _session(house: CacheManager, _: ExitStack) -> Planted:
     app = flask.Flask(__name__)
     sessions = CacheSessions(app, manager=house)
     sessions._cache = house.get_cache(
-        "sessions", encrypted=True, blinded=True, backend=str(house.settings.cache_backend), on_error="raise"
+        "session", encrypted=True, blinded=True, backend=str(house.settings.cache_backend), on_error="raise"
     )
 
     @app.route("/", methods=["GET", "POST"])

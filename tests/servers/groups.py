@@ -26,9 +26,9 @@ class Group:
     servers: list[ServerProcess]
 
     def stop(self) -> None:
-        """End all of them."""
+        """End all of them at once: in good order, primaries wait for their replicas."""
         for server in self.servers:
-            server.stop()
+            server.kill()
 
 
 class Cluster(Group):
@@ -183,7 +183,7 @@ class SentinelGroup(Group):
     def stop(self) -> None:
         """End all of them, those that watch first."""
         for sentinel in self.sentinels:
-            sentinel.stop()
+            sentinel.kill()
         super().stop()
 
     @property

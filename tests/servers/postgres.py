@@ -41,6 +41,12 @@ class PostgresProcess:
         if os.geteuid() == 0:  # which it refuses to run as
             shutil.chown(folder, "postgres", "postgres")
 
+    @property
+    def pid(self) -> int:
+        """The number of its main process."""
+        assert self._popen is not None, "the server was not started"
+        return self._popen.pid
+
     def start(self) -> Self:
         """Start it, and return when it answers."""
         if not self._data.exists():
@@ -64,6 +70,16 @@ class PostgresProcess:
         with self._connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return f"postgresql://{_USER}@{HOST}:{self.port}/{name}"
+
+    def new_schema(self) -> str:
+        """Make a schema of its own, which to whoever uses it is an empty database, and return its address likewise.
+
+        It takes a tenth of the time, and nothing has to clear away the hundreds of files that each database has.
+        """
+        name = f"test_{next(self._numbers)}"
+        with self._connect() as connection:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        return f"postgresql://{_USER}@{HOST}:{self.port}/postgres?options=-csearch_path%3D{name}"
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(host=HOST, port=self.port, user=_USER, dbname="postgres", autocommit=True)
@@ -89,17 +105,24 @@ class PostgresProcess:
                 user=owner,
                 group=owner,
                 extra_groups=None if owner is None else [],
+                start_new_session=True,  # as in process.py
             )
+
+
+def find_postgres() -> Path | None:
+    """Return the folder of its programs, or None if they are not on this machine."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda one: int(one.parts[-3]))
+    if (on_path := shutil.which("postgres")) is not None:
+        found.append(Path(on_path))
+    return found[-1].parent if found else None
 
 
 def require_postgres() -> Path:
     """Return the folder of its programs; without it the test is skipped, or fails on Linux where CI is set."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda one: int(one.parts[-3]))
-    if (on_path := shutil.which("postgres")) is not None:
-        found.append(Path(on_path))
-    if not found:
+    found = find_postgres()
+    if found is None:
         missing = "there is no PostgreSQL on this machine: install postgresql (Debian's package of that name)"
         if os.environ.get("CI") and sys.platform == "linux":
             pytest.fail(missing)
         pytest.skip(missing)
-    return found[-1].parent
+    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +25,14 @@ HOST: Final = "127.0.0.1"
 DEADLINE: Final = 20.0
 """Seconds that anything here may take."""
 _POLL: Final = 0.01
-_PORTS: Final = (15_000, 22_700)
+_PORTS: Final = range(15_000, 22_700)
 _BUS: Final = 10_000
 """What the port has more on which the members of a cluster talk. Both are below those that the system gives to
 connections: a restarted server finds its own free again."""
+_MOST_WORKERS: Final = 10
+"""Processes of one run that have ports of their own."""
+_given: Final = deque[int](maxlen=100)
+"""The ports that were returned last: whoever asked for them may not listen yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +119,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C is for whoever started it, who stops it when nobody needs it any more
             )
         wait_until(self._answers, f"{self.program.path.name} at {self.address} to answer")
         return self
@@ -230,15 +237,19 @@ _ADMINISTRATOR: Final = Login(username="administrator", password="of-the-tests-a
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port on which nobody listens, and which nobody else in this run is about to use."""
+    nth = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = random.randint(*_PORTS)
+        port = random.randrange(_PORTS.start + nth % _MOST_WORKERS, _PORTS.stop, _MOST_WORKERS)
+        if port in _given:
+            continue
         with socket.socket() as probe, socket.socket() as bus:
             try:
                 probe.bind((HOST, port))
                 bus.bind((HOST, port + _BUS))
             except OSError:
                 continue
+            _given.append(port)
             return port
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,34 @@ def test_what_one_imports_the_others_have(make: Make) -> None:
     assert theirs["imported_at"] == ours["imported_at"]
     assert theirs["exchanges"] == ours["exchanges"]
     assert theirs["source"] == "", "the file is on another machine"
+
+
+def test_who_comes_second_takes_what_the_first_one_has(make: Make) -> None:
+    """Of instances that all found nothing, one imports: the others neither do it again nor replace it."""
+    one, two = make("one"), make("two")
+    assert (one.master.count(), two.master.count()) == (0, 0)
+    report = one.master.import_first(ROWS)
+    assert report is not None
+    assert report.published
+    assert two.master.import_first([row("OTHER")]) is None
+    assert one.master.import_first([row("OTHER")]) is None
+    two.master.synchronise()
+    assert two.master.stats()["version"] == one.master.stats()["version"] == report.version
+
+
+def test_first_imports_at_once(make: Make) -> None:
+    """Whoever published first, while the other one was at work, is followed."""
+    one, two = make("one"), make("two")
+
+    def rows() -> Iterator[dict[str, str]]:
+        assert two.master.import_first([row("THEIRS")]) is not None
+        yield row("OURS")
+
+    report = one.master.import_first(rows())
+    assert report is not None
+    assert not report.published
+    assert one.master.stats()["version"] == two.master.stats()["version"]
+    assert one.master.by_symbol("THEIRS", "NSE") is not None
 
 
 def test_awkward_names_travel_bit_by_bit(make: Make) -> None:
@@ -192,6 +220,22 @@ def test_a_publisher_that_was_held_up(make: Make) -> None:
             assert "published a master while this one was imported" in report.notes[0]
         seen.add(min(one.symbols))
     assert seen == {"SA", "SB"}
+
+
+def test_two_first_imports_at_once(make: Make) -> None:
+    """Nothing was published before: whoever was slower takes the other one's at once, not when it next looks."""
+    one, two = make("one"), make("two")
+    steps = 0
+
+    def meanwhile(_verb: str, _key: str) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:  # it has seen that nothing is published, and begins to
+            two.master.import_master([row("SB")])
+
+    one.link.before = meanwhile
+    assert not one.master.import_master([row("SA")]).published
+    assert one.symbols == two.symbols == {"SB"}
 
 
 def test_a_publisher_that_is_killed(make: Make, store: CacheBackend) -> None:

@@ -63,7 +63,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, entries, kills", [("quotes", 1_000, 14), ("running_strategies", 200, 6)])
+@pytest.mark.parametrize("name, entries, kills", [("quotes", 1_000, 7), ("running_strategies", 200, 4)])
 def test_killed_copies(
     source_manager: CacheManager, target_manager: CacheManager, tmp_path: Path, name: str, entries: int, kills: int
 ) -> None:

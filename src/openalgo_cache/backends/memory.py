@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from openalgo_cache.backends.base import CacheBackend, Entry, Request, TokenListener
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.eviction import BoundedDict
+from openalgo_cache.footprint import footprint
 from openalgo_cache.locks import make_lock
 
 T = TypeVar("T")
@@ -86,6 +87,11 @@ class MemoryBackend(CacheBackend):
 
     def size(self) -> int:  # noqa: D102
         return sum(1 for _ in self.scan())
+
+    def footprint(self) -> int:
+        """Return about how many bytes the entries take, those that have expired included."""
+        with self._lock:
+            return footprint(self._slots.entries.items(), len(self._slots.entries))
 
     def compare_and_set(self, key: str, expected: bytes | None, new: Entry | None) -> bool:  # noqa: D102
         with self._lock:

@@ -34,7 +34,7 @@ def stats(env_file: Path | None, name: str | None, *, as_json: bool) -> Code:
     with Session(env_file, as_json=as_json) as session:
         if name is not None and name != SYMBOLS:
             session.refuse_unreachable(name)
-        backend = session.choice().backend
+        backend = session.backend_of(name or "")
         report = Stats(
             backend=backend,
             folder=str(session.folder),

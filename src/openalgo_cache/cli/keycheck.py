@@ -59,14 +59,14 @@ def verify(env_file: Path | None, names: list[str] | None, *, as_json: bool) -> 
 
 def _caches(session: Session, names: list[str] | None) -> Iterator[Cache]:
     """Open the caches that are there, for their stores alone: nothing has to be known of how applications open them."""
-    backend = session.choice().backend
-    if backend == "sqlite":
+    if session.choice().backend == "sqlite":
         there = session.caches_on_disk()
     else:
         known = catalogue(session.settings).items()
         there = [name for name, policy in known if name != SYMBOLS and policy.durability is not Durability.LOCAL]
     for name in names or there:
         session.refuse_unreachable(name)
+        backend = session.backend_of(name)
         if backend != "sqlite" or session.cache_file(name).exists():
             yield session.manager.new_cache(name, backend=backend, maxsize=None, on_error="raise")
 

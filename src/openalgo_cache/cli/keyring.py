@@ -19,6 +19,7 @@ from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.errors import CacheError, KeyRingError
 from openalgo_cache.keyholders import FRESH, Roll
 from openalgo_cache.ringsource import ring_file, sealed_files
+from openalgo_cache.settings.server import SESSION
 
 _NOBODY: Final = Roll([], [], 0)
 
@@ -114,12 +115,18 @@ def refuse_what_others_could_not_read(session: Session, key_id: int) -> None:
 
 
 def roll_call(session: Session) -> tuple[Roll, str | None]:
-    """Return who holds which keys, as they told in the shared store, and why it cannot tell."""
+    """Return who holds which keys, as they told in the stores of caches and of sessions, and why it cannot tell."""
     try:
-        holders = session.manager.census.holders(session.choice().backend)
-        return (_NOBODY if holders is None else holders.roll()), None
+        stores = {session.manager.census.holders(session.backend_of(cache), cache) for cache in ("", SESSION)}
+        rolls = [holders.roll() for holders in stores if holders is not None]
     except CacheError as error:
         return _NOBODY, str(error)
+    each = {holder.process: holder for roll in rolls for holder in roll.holders}
+    return Roll(
+        list(each.values()),
+        [stranger for roll in rolls for stranger in roll.strangers],
+        sum(roll.forged for roll in rolls),
+    ), None
 
 
 def _change(session: Session, change: Callable[[KeyRing], KeyRing], key_id: int, output: Path | None) -> KeyRingChanged:

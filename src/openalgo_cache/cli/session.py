@@ -26,6 +26,7 @@ from openalgo_cache.journal import Lookout, look
 from openalgo_cache.keys import OF_TAG, Keyspace
 from openalgo_cache.manager import CacheManager, Options
 from openalgo_cache.settings import SEARCH, Settings
+from openalgo_cache.settings.server import SESSION
 from openalgo_cache.stack import prefix_of
 from openalgo_cache.symbols.masterfiles import MasterFiles
 
@@ -117,6 +118,14 @@ class Session:
         """Return whether a choice of the backend is recorded."""
         return (self.folder / selection.RECORD_NAME).exists()
 
+    def backend_of(self, name: str) -> str:
+        """Return the backend of a cache: of the sessions on a server it is that of SESSION_TYPE."""
+        return self.settings.session_type if self._holds_sessions(name) else self.choice().backend
+
+    def _holds_sessions(self, name: str) -> bool:
+        """Return whether a cache is that of the sessions, on a server; in a file it is one like the application's."""
+        return name == SESSION and self.settings.session_type != "filesystem"
+
     def has_ring(self) -> bool:
         """Return whether there is a key ring; none is made by asking."""
         path = self.manager.ring_path()
@@ -174,7 +183,7 @@ class Session:
             KeyRingError: There is no key ring to read it with.
         """
         self.refuse_unreachable(name)
-        if self.choice().backend == "sqlite" and not self.cache_file(name).exists():
+        if self.backend_of(name) == "sqlite" and not self.cache_file(name).exists():
             return None
         self.refuse_without_ring(f"the cache {name!r} cannot be read")
         return self._opened(name, encrypted=encrypted, blinded=blinded)
@@ -187,8 +196,10 @@ class Session:
         return self._opened(name, encrypted=encrypted, blinded=blinded)
 
     def _opened(self, name: str, *, encrypted: bool, blinded: bool) -> Cache:
+        if self._holds_sessions(name):
+            encrypted = blinded = True
         # Without a bound of its own this process evicts nothing, whatever bound the application has set in its code.
-        options = Options(backend=self.choice().backend, maxsize=None, on_error="raise", blinded=blinded)
+        options = Options(backend=self.backend_of(name), maxsize=None, on_error="raise", blinded=blinded)
         if encrypted:
             options["encrypted"] = True
         cache = self.manager.get_cache(name, **options)
@@ -205,7 +216,7 @@ class Session:
         if name == SYMBOLS:
             raise RefusedError("the cache 'symbols' is the symbol master: use 'openalgo-cache symbols'")
         local = policy_of(name, self.settings).durability is Durability.LOCAL
-        if local or self.choice().backend == "memory":
+        if local or self.backend_of(name) == "memory":
             raise RefusedError(
                 f"the cache {name!r} lives in the memory of each process that uses it, where no other process can look"
             )

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final
 
 from openalgo_cache.eviction import BoundedDict
+from openalgo_cache.footprint import footprint
 from openalgo_cache.locks import make_lock
 
 UNTRUSTED: Final = (-1,)
@@ -155,6 +156,11 @@ class NearTier(ABC):
         """Return how many reads the tier has answered."""
         with self._lock:
             return self._retired_uses + sum(entry.uses for entry in self.entries.values())
+
+    def footprint(self) -> int:
+        """Return about how many bytes the entries take."""
+        with self._lock:
+            return footprint(self.entries.items(), len(self.entries))
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -103,8 +103,8 @@ class GuardedCache(Cache):
         backend: CacheBackend = self._call(back(), VERBS["backend"], lambda: self._inner.backend, (), {})
         return backend
 
-    def stats(self) -> dict[str, Any]:  # noqa: D102  # see Cache
-        return self._inner.stats()
+    def stats(self, *, size_max_age: float | None = 0) -> dict[str, Any]:  # noqa: D102  # see Cache
+        return self._inner.stats(size_max_age=size_max_age)
 
     def close(self) -> None:  # noqa: D102  # see Handle
         self._inner.close()

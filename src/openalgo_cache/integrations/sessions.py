@@ -6,7 +6,7 @@
     app = Flask(__name__)
     CacheSessions(app)
 
-A session is one record of the cache ``sessions``: encrypted, under a keyed hash of the number in the cookie. So neither
+A session is one record of the cache ``session``: encrypted, under a keyed hash of the number in the cookie. So neither
 the store nor a copy of it leads to a session that can be used, and a planted record is not believed. The record is read
 when the session is first asked for anything, and exists only once something was put in: visitors who never logged in
 have none.
@@ -36,7 +36,11 @@ from openalgo_cache.errors import BackendUnavailableError, ConfigurationError
 from openalgo_cache.expiry import Lifetime, earliest, expires_at, until
 from openalgo_cache.integrations.cached_session import CachedSession, Record
 from openalgo_cache.integrations.merge import Fields, SessionConflict, changed
+from openalgo_cache.integrations.patience import Patience
+from openalgo_cache.keys import Keyspace
 from openalgo_cache.process import default_manager
+from openalgo_cache.settings.server import SESSION
+from openalgo_cache.stack import prefix_of
 from openalgo_cache.steps import Found, Keep, Put, Remove
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
     from openalgo_cache.cache import Cache
     from openalgo_cache.manager import CacheManager
+    from openalgo_cache.settings import Settings
 
 _log = logging.getLogger("openalgo_cache")
 
@@ -62,7 +67,7 @@ class SessionStoreUnavailable(ServiceUnavailable):
 
 
 class CacheSessions(SessionInterface):
-    """Keeps the sessions of a Flask application in the cache ``sessions``.
+    """Keeps the sessions of a Flask application in the cache ``session``.
 
     A session ends when it was not used for PERMANENT_SESSION_LIFETIME (of Flask's configuration), at
     SESSION_EXPIRY_TIME (of the cache's settings), or when the application empties it. The cookie is HttpOnly,
@@ -70,25 +75,40 @@ class CacheSessions(SessionInterface):
     cookies the name, domain, path and partitioning are honoured. No SECRET_KEY is needed.
 
     When the store fails, a request that uses its session is answered with 503: the visitor is not logged out, and does
-    not seem to be.
+    not seem to be. With ``patience`` it waits first: a server that is restarted costs visitors seconds, and no error.
 
     Args:
         app: The application; left out, call :meth:`init_app` later.
         manager: Where the cache comes from; left out, the manager that ``get_cache`` uses.
         clock: Where the time comes from; the manager's own.
+        patience: Seconds for which a request waits for a store that does not answer.
+        waiting: How many requests of this process wait at once. Each holds a thread of the server.
     """
 
     def __init__(
-        self, app: Flask | None = None, *, manager: CacheManager | None = None, clock: Clock = system_clock
+        self,
+        app: Flask | None = None,
+        *,
+        manager: CacheManager | None = None,
+        clock: Clock = system_clock,
+        patience: float = 0.0,
+        waiting: int = 8,
     ) -> None:
         self._manager = manager
         self._now = clock
+        self._patience = Patience(patience, waiting)
         self._cache: Cache | None = None
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Make ``app`` keep its sessions here."""
+        """Make ``app`` keep its sessions here.
+
+        Raises:
+            ConfigurationError: SESSION_KEY_PREFIX, in the application's configuration, is not what keys begin with.
+        """
+        if (asked := app.config.get("SESSION_KEY_PREFIX")) is not None:
+            _check_prefix(asked, (self._manager or default_manager()).settings)
         app.session_interface = self
 
     @property
@@ -101,7 +121,7 @@ class CacheSessions(SessionInterface):
         if self._cache is None:
             manager = self._manager or default_manager()
             self._cache = manager.get_cache(
-                "sessions",
+                SESSION,
                 ttl=until(manager.settings.session_expiry_time),
                 maxsize=_MOST_SESSIONS,
                 encrypted=True,
@@ -138,7 +158,7 @@ class CacheSessions(SessionInterface):
 
     def _fetch(self, identity: str) -> Record | None:
         try:
-            record: Record | None = self.cache.get(identity)
+            record: Record | None = self._patience.read(lambda: self.cache.get(identity))
         except BackendUnavailableError as error:
             _log.warning("a session could not be read: %s", error)
             raise SessionStoreUnavailable from error
@@ -228,6 +248,15 @@ def renew_session() -> None:
     if not isinstance(session, CachedSession):
         raise RuntimeError("renew_session() needs CacheSessions(app)")  # noqa: TRY004  # nothing was passed
     session.renew()
+
+
+def _check_prefix(asked: object, settings: Settings) -> None:
+    kept = Keyspace(prefix_of(settings.session_type, settings), SESSION, settings.cache_namespace).prefix
+    if asked != kept:
+        raise ConfigurationError(
+            f"SESSION_KEY_PREFIX={asked!r:.80}, but the keys of sessions begin with {kept!r}: leave it out, or set "
+            "REDIS_KEY_PREFIX and CACHE_NAMESPACE, which make what is before 'session:'"
+        )
 
 
 def _backend_of(session_type: str) -> str:

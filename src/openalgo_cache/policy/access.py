@@ -40,6 +40,7 @@ class CacheAccessControl:
             "symbols": ("database.token_db", "database.token_db_enhanced", "services.*"),
             "running_strategies": ("blueprints.python_strategy",),
             "strategy_configs": ("blueprints.python_strategy",),
+            "strategy_state": ("blueprints.python_strategy",),
         }
     )
 

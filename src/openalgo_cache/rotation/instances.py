@@ -5,6 +5,7 @@ from __future__ import annotations
 from openalgo_cache.keyholders import FRESH, Holder
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.rotation.places import servers
+from openalgo_cache.settings.server import SESSION
 
 
 def instances(manager: CacheManager) -> list[Holder]:
@@ -16,8 +17,8 @@ def instances(manager: CacheManager) -> list[Holder]:
     """
     now = manager.ground().clock()
     found: list[Holder] = []
-    for name in servers(manager):
-        holders = manager.census.holders(name)
+    for server in servers(manager):
+        holders = manager.census.holders(server.name, SESSION if server.for_sessions else "")
         if holders is not None:
             found += [one for one in holders.roll().holders if abs(now - one.seen_at) <= FRESH]
     return found

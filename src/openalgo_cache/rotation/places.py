@@ -18,7 +18,7 @@ from openalgo_cache.backends.sqlite.backup import Backups, IsIntact
 from openalgo_cache.errors import ConfigurationError
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.rotation.cachefiles import cache_files
-from openalgo_cache.settings.server import ServerName
+from openalgo_cache.settings.server import SESSION, Server, ServerName
 
 _SERVERS: Final[tuple[ServerName, ...]] = ("redis", "valkey")
 _HAS_NOTHING: Final = "memory"
@@ -60,7 +60,7 @@ def places(manager: CacheManager, is_intact: IsIntact) -> Generator[Place]:
         ConfigurationError: The caches are in a backend that cannot be searched for what lies in it.
         BackendMisconfiguredError: A server refuses us.
     """
-    names = servers(manager)  # first: if one cannot be used, nothing is begun
+    found = servers(manager)  # first: if one cannot be used, nothing is begun
     settings, clock = manager.settings, manager.ground().clock
     for path, cipher, durable in cache_files(manager):
         backend = SQLiteBackend(
@@ -75,21 +75,20 @@ def places(manager: CacheManager, is_intact: IsIntact) -> Generator[Place]:
         with closing(backend):
             backups = Backups(path, is_intact, cipher) if durable else None
             yield Place(path.name, backend, backups=backups)
-    for name in names:
-        server = settings.server(name)
-        with closing(_on_server(manager, name, server.key_prefix, is_intact)) as everything:
+    for server in found:
+        with closing(_on_server(manager, server, is_intact)) as everything:
             prefixes = (f"{server.key_prefix}:", f"{server.key_prefix}@")
-            yield Place(f"{name.title()} at {server.address}", everything, prefixes)
+            yield Place(f"{server.title} at {server.address}", everything, prefixes)
 
 
-def servers(manager: CacheManager) -> list[ServerName]:
-    """Return the servers that may hold records; of two names of one server, one.
+def servers(manager: CacheManager) -> list[Server]:
+    """Return the servers that may hold records, that of the sessions included; of two names of one server, one.
 
     Raises:
         ConfigurationError: The caches are in a backend that cannot be searched for what lies in it.
     """
     settings, choice = manager.settings, manager.choice()
-    used = {choice.backend, choice.meant, settings.session_type}
+    used = {choice.backend, choice.meant}
     unknown = {name for name in (choice.backend, choice.meant) if name not in {*_SERVERS, _FILES, _HAS_NOTHING, None}}
     if unknown:
         raise ConfigurationError(
@@ -97,21 +96,23 @@ def servers(manager: CacheManager) -> list[ServerName]:
             "'keys add' and 'keys activate' work, and the old key has to stay in the ring"
         )
     available = registry.available()
-    found: dict[tuple[object, ...], ServerName] = {}
+    found: dict[tuple[object, ...], Server] = {}
     for name in _SERVERS:
-        server = settings.server(name)
-        if name in available and (name in used or server.configured):
-            found.setdefault((server.address, server.db, server.key_prefix), name)
+        asked = [settings.server(name)] if name in used or settings.server(name).configured else []
+        if name == settings.session_type:
+            asked.append(settings.of_cache(SESSION).server(name))
+        for server in asked if name in available else []:
+            found.setdefault((server.address, server.db, server.key_prefix), server)
     return list(found.values())
 
 
-def _on_server(manager: CacheManager, name: ServerName, prefix: str, is_intact: IsIntact) -> CacheBackend:
-    ground = manager.ground()
-    return registry.load(name).create(
+def _on_server(manager: CacheManager, server: Server, is_intact: IsIntact) -> CacheBackend:
+    ground = manager.ground(SESSION if server.for_sessions else "")
+    return registry.load(server.name).create(
         Request(
             cache="",
             namespace=None,
-            prefix=f"{prefix}:",
+            prefix=f"{server.key_prefix}:",
             maxsize=None,
             durable=True,  # some of it is state, and an exchange counts when a replica has it
             is_intact=is_intact,

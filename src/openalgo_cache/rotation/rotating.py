@@ -6,12 +6,14 @@ wrong after a crash.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from openalgo_cache import files
 from openalgo_cache.audit import Event
 from openalgo_cache.codec.keyring import Key, KeyRing, shown
 from openalgo_cache.codec.resealing import Resealer
@@ -262,7 +264,11 @@ class Rotation:
         Raises:
             KeyRingError: Somebody else is at it.
         """
-        lock = FileLock(self._file.path.with_name(f"{self._file.path.name}.rotation"))
+        folder = self._file.path.parent
+        if not os.access(folder, os.W_OK):  # a secret that was mounted: then those are kept out who share our caches
+            folder = self._manager.settings.cache_folder
+            files.ensure_folder(folder)
+        lock = FileLock(folder / f"{self._file.path.name}.rotation")
         try:
             if not lock.attempt():
                 raise KeyRingError(

@@ -14,7 +14,7 @@ from openalgo_cache.settings.addresses import Sentinels, ServerUrl
 from openalgo_cache.settings.findings import Finding, InvalidSettingsError
 from openalgo_cache.settings.load import SEARCH, read_variables
 from openalgo_cache.settings.rules import check_settings
-from openalgo_cache.settings.server import Server, resolve_server
+from openalgo_cache.settings.server import SESSION, Server, resolve_server
 from openalgo_cache.settings.variables import Variable, variable, variables_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _NO_EXPIRY = parsers.seconds_or_zero("no expiry")
 _NEVER = parsers.seconds_or_zero("never")
 _FLAG = parsers.FLAG
-_SESSIONS = "sessions are kept on the server of the caches"
 
 
 class Described(NamedTuple):
@@ -48,6 +47,7 @@ class Settings:
         dotenv_path: The ``.env`` that was read, if one was.
         base_folder: Where relative paths start: the folder of that file, else the current one.
         reading_warnings: What the reading found that does not keep the settings from working.
+        for_sessions: Whether SESSION_REDIS_URL is in the place of the caches' server; see :meth:`of_cache`.
     """
 
     cache_backend: str | None = variable(
@@ -266,8 +266,8 @@ class Settings:
     session_redis_url: ServerUrl | None = variable(
         None,
         addresses.URL,
-        "The server for sessions. Not set: the one for caches.",
-        not_yet=_SESSIONS,
+        "The server or database for sessions. What it leaves out is as REDIS_... or VALKEY_... say. Not set: where the "
+        "caches are.",
         aliases=("SESSION_REDIS",),
     )
 
@@ -301,6 +301,7 @@ class Settings:
     dotenv_path: Path | None = dataclasses.field(default=None, compare=False)
     base_folder: Path = dataclasses.field(default_factory=Path.cwd, compare=False)
     reading_warnings: tuple[Finding, ...] = dataclasses.field(default=(), compare=False)
+    for_sessions: bool = False
 
     def __post_init__(self) -> None:
         for declared in VARIABLES:
@@ -361,6 +362,12 @@ class Settings:
         at = f"@{self.cache_namespace.replace('.', '%2E')}" if self.cache_namespace is not None else ""
         base = self.sqlite_cache_path
         return base.with_name(f"{base.name}_{cache}{at}{ending}")
+
+    def of_cache(self, name: str) -> Settings:
+        """Return the settings as one cache has them: that of the sessions may have a server of its own."""
+        if name != SESSION or self.session_redis_url is None or self.session_type == "filesystem":
+            return self
+        return dataclasses.replace(self, for_sessions=True)
 
     def server(self, name: ServerName) -> Server:
         """Return how to reach the server of ``redis`` or ``valkey``: URL, variables and fallbacks put together."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openalgo_cache.settings.findings import HIDDEN, Finding
-from openalgo_cache.settings.server import preferred_server
+from openalgo_cache.settings.server import SESSION, preferred_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,10 @@ def check_settings(settings: Settings) -> list[Finding]:
     """Return every contradiction in ``settings``, and what is allowed but doubtful."""
     rules = (_several_instances, _keys, _access, _sqlite, _sessions)
     findings = [finding for rule in rules for finding in rule(settings)]
-    for name in _servers_in_use(settings):
-        findings += _server(settings, settings.server(name))
-    return findings
+    servers = _servers_in_use(settings)
+    for server in servers:
+        findings += _server(settings, server, speaks_tls=any(one.tls for one in servers))
+    return list(dict.fromkeys(findings))
 
 
 def _several_instances(settings: Settings) -> Iterator[Finding]:
@@ -91,24 +92,28 @@ def _sessions(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _servers_in_use(settings: Settings) -> list[ServerName]:
+def _servers_in_use(settings: Settings) -> list[Server]:
     """Return the servers that a connection may be made to; what is said about others does not matter."""
     used: set[ServerName] = set()
-    if settings.cache_backend == "redis" or settings.session_type == "redis":
+    if settings.cache_backend == "redis":
         used.add("redis")
-    if settings.cache_backend == "valkey" or settings.session_type == "valkey":
+    if settings.cache_backend == "valkey":
         used.add("valkey")
     if settings.cache_backend is None and (settings.cache_auto_configure or settings.multi_instance_mode):
         used.add(preferred_server(settings))
-    return sorted(used)
+    servers = [settings.server(name) for name in sorted(used)]
+    if settings.session_type in _SHARED:
+        servers.append(settings.of_cache(SESSION).server("valkey" if settings.session_type == "valkey" else "redis"))
+    return servers
 
 
-def _server(settings: Settings, server: Server) -> Iterator[Finding]:
+def _server(settings: Settings, server: Server, *, speaks_tls: bool) -> Iterator[Finding]:
     prefix = server.name.upper()
     for host in server.exposed_hosts():
         problem = "is another machine, and without TLS passwords and records would travel readable to it"
-        fix = f"Set {prefix}_TLS=true, or allow it with {prefix}_PLAINTEXT_HOSTS={host}"
-        if settings.cache_backend is None:
+        tls = "Write it as rediss://" if server.for_sessions else f"Set {prefix}_TLS=true"
+        fix = f"{tls}, or allow it with {prefix}_PLAINTEXT_HOSTS={host}"
+        if settings.cache_backend is None and not server.for_sessions:
             fix += ", or set CACHE_BACKEND=sqlite to use no server"
         yield Finding(_named_by(settings, server, prefix), host, problem, fix)
     if server.tls and server.unix_socket is not None:
@@ -118,14 +123,18 @@ def _server(settings: Settings, server: Server) -> Iterator[Finding]:
         variable = f"{prefix}_TLS_{part}"
         if path is None:
             continue
-        if not server.tls:
+        if not server.tls and not speaks_tls:
             yield Finding(variable, str(path), "is set, but TLS is off", f"Set {prefix}_TLS=true, or remove it")
-        elif not path.is_file():
+        elif server.tls and not path.is_file():
             yield Finding(variable, str(path), "is not a file", "Correct the path")
     if (server.tls_cert is None) != (server.tls_key is None):
         missing, present = ("CERT", "KEY") if server.tls_cert is None else ("KEY", "CERT")
         problem = f"is not set, but {prefix}_TLS_{present} is: a certificate and its key belong together"
         yield Finding(f"{prefix}_TLS_{missing}", "", problem, "Set both or neither")
+    yield from _cluster(settings, server, prefix)
+
+
+def _cluster(settings: Settings, server: Server, prefix: str) -> Iterator[Finding]:
     if server.cluster and server.sentinels is not None:
         problem = f"and {prefix}_SENTINELS exclude each other"
         yield Finding(f"{prefix}_CLUSTER", "true", problem, "Remove one of them")
@@ -134,7 +143,11 @@ def _server(settings: Settings, server: Server) -> Iterator[Finding]:
         yield Finding(
             f"{prefix}_CLUSTER", "true", problem, f"Set {prefix}_HOST and {prefix}_PORT instead of the socket"
         )
-    if server.cluster and server.db != 0:
+    if server.cluster and server.db != 0 and server.for_sessions:
+        problem = f"means database {server.db}, which does not exist in a cluster: it has database 0 alone"
+        fix = "Write /0, or remove it: sessions are told from caches by their keys"
+        yield Finding("SESSION_REDIS_URL", str(settings.session_redis_url), problem, fix)
+    elif server.cluster and server.db != 0:
         yield Finding(
             f"{prefix}_DB", str(server.db), "does not exist in a cluster, which has database 0 alone", "Set it to 0"
         )
@@ -142,6 +155,8 @@ def _server(settings: Settings, server: Server) -> Iterator[Finding]:
 
 def _named_by(settings: Settings, server: Server, prefix: str) -> str:
     """Return the variable that names the server's host."""
+    if server.for_sessions:
+        return "SESSION_REDIS_URL"
     if server.sentinels is not None:
         return f"{prefix}_SENTINELS"
     url = settings.valkey_url if server.name == "valkey" else settings.redis_url

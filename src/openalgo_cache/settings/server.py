@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from openalgo_cache.settings.addresses import Sentinels, is_loopback, join_address
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from openalgo_cache.settings.model import Settings
 
 ServerName = Literal["redis", "valkey"]
+
+SESSION: Final = "session"
+"""The cache of the sessions, whose server SESSION_REDIS_URL may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Server:
         operation_timeout: Seconds that one operation may take, retries included.
         configured: Whether somebody said more about it than the defaults do. A server on this machine that nobody spoke
             of is not ours if it asks for a password.
+        for_sessions: Whether it is the one that SESSION_REDIS_URL names.
     """
 
     name: ServerName
@@ -48,6 +52,12 @@ class Server:
     key_prefix: str
     plaintext_hosts: frozenset[str]
     configured: bool
+    for_sessions: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return self.name.title() + (" (SESSION_REDIS_URL)" if self.for_sessions else "")
 
     @property
     def address(self) -> str:
@@ -79,6 +89,9 @@ def resolve_server(settings: Settings, name: ServerName) -> Server:
     parts = _parts(settings, "redis", {})
     if name == "valkey":
         parts = _parts(settings, "valkey", parts)
+    if settings.for_sessions and name == settings.session_type and settings.session_redis_url is not None:
+        parts = _of_sessions(parts, settings.session_redis_url)
+        return Server(name=name, configured=True, for_sessions=True, **parts)
     configured = any(parts[part] != default for part, default in _UNCONFIGURED.items())
     return Server(name=name, configured=configured, **parts)
 
@@ -123,8 +136,21 @@ def _parts(settings: Settings, name: ServerName, fallback: dict[str, Any]) -> di
             if part in {"host", "port"} and fallback:
                 parts["unix_socket"] = None  # a host of its own, and not the other server's socket
     url: ServerUrl | None = getattr(settings, f"{name}_url")
-    if url is not None:
-        parts |= {part: value for part in _URL_PARTS if (value := getattr(url, part)) is not None}
-        if url.host is not None:
-            parts["unix_socket"] = None
+    return parts if url is None else parts | _parts_of(url)
+
+
+def _parts_of(url: ServerUrl) -> dict[str, Any]:
+    parts = {part: value for part in _URL_PARTS if (value := getattr(url, part)) is not None}
+    return parts if url.host is None else parts | {"unix_socket": None}
+
+
+def _of_sessions(caches: dict[str, Any], url: ServerUrl) -> dict[str, Any]:
+    """Return the server that a URL names for sessions; what it leaves out is as it is of the caches' server."""
+    parts = caches | _parts_of(url)
+    if any(parts[part] != caches[part] for part in ("host", "port", "unix_socket")) or caches["sentinels"] is not None:
+        parts |= {"cluster": False, "sentinels": None}  # another server than that of the caches, and one alone
+    if parts["unix_socket"] is not None:
+        parts["tls"] = False
+    if not parts["tls"]:  # those that are set are then for the caches' server
+        parts |= {"tls_ca": None, "tls_cert": None, "tls_key": None}
     return parts

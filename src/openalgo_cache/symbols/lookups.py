@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
+from openalgo_cache.policy.metrics import Counters
 from openalgo_cache.symbols.model import Instrument
 from openalgo_cache.symbols.schema import INSTRUMENT, INSTRUMENTS_FIRST, Lookup
 from openalgo_cache.symbols.tier import Group, Tier
@@ -29,18 +30,24 @@ class Lookups:
 
     Args:
         version: Where to look.
+        counters: Count what is asked, across versions.
     """
 
-    __slots__ = ("_held", "_numbers", "version")
+    __slots__ = ("_counters", "_held", "_numbers", "version")
 
-    def __init__(self, version: MasterVersion) -> None:
+    def __init__(self, version: MasterVersion, counters: Counters) -> None:
         self.version = version
+        self._counters = counters
         self._numbers = version.exchange_numbers
         self._held = Tier(HELD)
 
     def held(self) -> int:
         """Return how many instruments are held in memory."""
         return len(self._held)
+
+    def footprint(self) -> int:
+        """Return about how many bytes they take."""
+        return self._held.footprint()
 
     def find(self, lookup: Lookup, text: str, exchange: str) -> Instrument | None:
         """Return the instrument, or None.
@@ -49,14 +56,18 @@ class Lookups:
             TypeError: ``text`` or ``exchange`` is no text.
         """
         held = self._held.group(lookup.column, exchange).get(text)
+        counters = self._counters
         if held is not None:
+            counters.near_hits += 1
             return held
         _check(text, exchange)
         number = self._numbers.get(exchange)
-        found = None if number is None else self.version.first(lookup, text, number)
+        found = None if number is None else counters.reading.call(self.version.first, lookup, text, number)
         if found is None or found[lookup.field] != text or found[_EXCHANGE] != exchange:
             # An index carries no mark: a forged one may lead to a sound row of something else.
+            counters.misses += 1
             return None
+        counters.hits += 1
         self._held.keep(lookup.column, exchange, {text: found})
         return found
 
@@ -78,6 +89,8 @@ class Lookups:
         """Return those instruments of an exchange that there are, by their texts."""
         group = self._held.group(lookup.column, exchange)
         held = {text: group[text] for text in texts if text in group}
+        counters = self._counters
+        counters.near_hits += len(held)
         missing = [text for text in texts if text not in held] if held else texts
         if not missing:
             return held
@@ -86,10 +99,14 @@ class Lookups:
                 _check(text, exchange)
         number = self._numbers.get(exchange)
         if number is None:
+            counters.misses += len(missing)
             return held
         # By what they are, not by what was asked: a forged index may lead to a sound row of something else.
-        rows, field = self.version.first_of_each(lookup, missing, number), lookup.field
+        rows = counters.reading.call(self.version.first_of_each, lookup, missing, number)
+        field = lookup.field
         read: Group = {found[field]: found for found in rows if found[_EXCHANGE] == exchange}  # type: ignore[misc]  # texts
+        counters.hits += len(read)
+        counters.misses += len(missing) - len(read)
         self._held.keep(lookup.column, exchange, read)
         return held | read
 

@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
+from openalgo_cache.catalogue import Durability
 from openalgo_cache.clock import Clock, system_clock
-from openalgo_cache.errors import BackendUnavailableError, UnreadableRecordError
+from openalgo_cache.errors import BackendUnavailableError, CacheError, UnreadableRecordError
 from openalgo_cache.locks import make_lock
+from openalgo_cache.policy.metrics import Counters
 from openalgo_cache.symbols import derivatives
 from openalgo_cache.symbols.filters import Filters
 from openalgo_cache.symbols.importing import ImportReport, Progress, import_master
@@ -55,6 +57,7 @@ class SymbolMaster:
         preload: Whether a version is read ahead, in the background.
         refresh_interval: Seconds between looks whether the file that was imported last changed; None for never.
         background: Whether a thread does that and looks for other instances' masters; without one, :meth:`tick` does.
+        show_counts: Whether :meth:`stats` includes what was counted.
     """
 
     def __init__(  # noqa: PLR0913  # what an installation decides
@@ -67,6 +70,7 @@ class SymbolMaster:
         preload: bool = False,
         refresh_interval: float | None = None,
         background: bool = True,
+        show_counts: bool = True,
     ) -> None:
         self._files = MasterFiles(base)
         self._seal = seal
@@ -75,6 +79,8 @@ class SymbolMaster:
         self._upkeep = Upkeep(self._files, clock, self._sharing, preload=preload, interval=refresh_interval)
         self._background = background
         self._is_new = True
+        self._counters = Counters()
+        self._show_counts = show_counts
         self._lookups: Lookups | None = None
         self._looked_at = float("-inf")
         self._lock = make_lock()  # held for as long as opening a file takes
@@ -220,6 +226,13 @@ class SymbolMaster:
         assert report is not None  # noqa: S101  # for the type checker: it was needed
         return report
 
+    def import_first(self, source: Source, *, progress: Progress | None = None) -> ImportReport | None:
+        """Do as :meth:`import_master` does if there is no master yet, here or at another instance; else return None.
+
+        Of several instances that do so at once, the first one publishes its master, and the others take that over.
+        """
+        return self.import_if(source, progress=progress, needed=self._is_first)
+
     def import_if(
         self,
         source: Source,
@@ -290,10 +303,28 @@ class SymbolMaster:
         self._current()
         return self._problem
 
-    def stats(self) -> dict[str, Any]:
-        """Return the state of the master: what is served, from where, and what is wrong with it."""
-        lookups = self._current()
-        stats: dict[str, Any] = {"total_symbols": 0, "problem": self._problem}
+    def stats(self, *, look: bool = True) -> dict[str, Any]:
+        """Return the state of the master: what is served, from where, and what is wrong with it.
+
+        It begins with what ``Cache.stats`` says of any cache. What is counted are look-ups by symbol, token and
+        broker's symbol, not searches; a hit is one that found its instrument, a near one found it in memory.
+
+        Args:
+            look: Whether to look for the version that is current; else it is told of the one that was opened last.
+        """
+        lookups = self._current() if look else self._lookups
+        held = 0 if lookups is None else lookups.held()
+        stats: dict[str, Any] = {
+            "size": 0,
+            "backend": "sqlite",
+            "encrypted": False,
+            "durability": Durability.SNAPSHOT.value,
+            "memory_bytes": 0 if lookups is None else lookups.footprint(),
+            "pending_deletes": 0,
+            **(self._counters.figures(0, held, 0) if self._show_counts else {}),
+            "total_symbols": 0,
+            "problem": self._problem,
+        }
         if self._sharing is not None:
             stats["sharing_problem"] = self._sharing.problem
         if self._upkeep.problem is not None:
@@ -301,6 +332,7 @@ class SymbolMaster:
         if lookups is not None:
             version = lookups.version
             stats |= {
+                "size": version.header.rows,
                 "total_symbols": version.header.rows,
                 "exchanges": dict(version.header.exchanges),
                 "version": version.number,
@@ -309,7 +341,7 @@ class SymbolMaster:
                 "file": str(version.path),
                 "file_bytes": version.file_bytes,
                 "signed": self._seal is not None,
-                "held_in_memory": lookups.held(),
+                "held_in_memory": held,
                 "unreadable_rows": version.unreadable,
             }
         return stats
@@ -324,6 +356,15 @@ class SymbolMaster:
         self._looked_at = float("-inf")
         if lookups is not None:
             lookups.version.close()
+
+    def _is_first(self) -> bool:
+        """Return whether nothing was imported, as far as can be known."""
+        if self._files.current() is not None:
+            return False
+        try:
+            return self._sharing is None or self._sharing.published() is None
+        except CacheError:
+            return True
 
     # -- the current version -------------------------------------------------------------------------------------------
 
@@ -392,7 +433,7 @@ class SymbolMaster:
             if served is not None and served.version.number == number and path.exists():
                 return served
             try:
-                lookups = Lookups(MasterVersion(path, number, self._seal))
+                lookups = Lookups(MasterVersion(path, number, self._seal), self._counters)
             except VersionGoneError:  # replaced between reading the pointer and opening the file
                 continue
             if served is not None:

@@ -193,7 +193,9 @@ class Sharing:
             current, own, seen = shelf.look().current, self._own(), self._seen()
             if own is not None and _is_ours_to_publish(current, own, seen):
                 published = self._publish(shelf, tell)
-            elif current is None or current.version == own:
+            elif current is None:
+                return None
+            elif current.version == own:
                 published = current
             else:
                 published = current if self._adopt(shelf, current, tell) else None
@@ -201,8 +203,6 @@ class Sharing:
                 if (published.serial, published.version) != seen[:2] or seen.waiting == published.version:
                     self._remember(Seen(published.serial, published.version))
                 return published
-            if current is None:
-                return None
         raise BackendUnavailableError("the shared symbol master is being replaced again and again")
 
     def _publish(self, shelf: Shelf, tell: Progress) -> Published | None:

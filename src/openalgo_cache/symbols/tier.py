@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
+from openalgo_cache.footprint import footprint
 from openalgo_cache.symbols.model import Instrument
 
 Group = dict[str, Instrument]
@@ -32,6 +33,11 @@ class Tier:
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.copy().values()))
+
+    def footprint(self) -> int:
+        """Return about how many bytes they take."""
+        groups = [group.copy() for group in self._groups.copy().values()]
+        return footprint(chain.from_iterable(map(dict.items, groups)), sum(map(len, groups)))
 
     def group(self, column: str, exchange: str) -> Group:
         """Return the instruments of an exchange that are held by what is in a column; not to be changed."""

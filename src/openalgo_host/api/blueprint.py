@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint
 
-from openalgo_host.api import account, analyzer, marketdata, options, trading
+from openalgo_host.api import account, analyzer, marketdata, options, strategies, trading
 from openalgo_host.api.calls import Calls
 
 if TYPE_CHECKING:
@@ -17,6 +17,6 @@ def make_blueprint(host: Host) -> Blueprint:
     """Make the blueprint of the API; every call carries its key."""
     blueprint = Blueprint("api", __name__)
     calls = Calls(host, blueprint)
-    for part in (marketdata, options, trading, account, analyzer):
+    for part in (marketdata, options, trading, account, analyzer, strategies):
         part.add(calls, host)
     return blueprint

@@ -48,26 +48,38 @@ class Calls:
     def __init__(self, host: Host, blueprint: Blueprint) -> None:
         self._host = host
         self._blueprint = blueprint
-        blueprint.register_error_handler(RefusedCallError, lambda error: _error(error.status, error.message))
-        blueprint.register_error_handler(RefusedOrderError, lambda error: _error(400, str(error)))
-        blueprint.register_error_handler(FencedOffError, lambda error: _error(403, str(error)))
+        answer_errors(blueprint)
 
-    def post(self, path: str, schema: type[Call], limit: RateLimit | None = None) -> Callable[[View], View]:
+    def refuses(self, kind: type[Exception], status: int, message: str = "") -> None:
+        """Answer a kind of error with a status, and with its own message unless another one is given."""
+        self._blueprint.register_error_handler(kind, lambda error: _error(status, message or str(error)))
+
+    def post(
+        self, path: str, schema: type[Call], limit: RateLimit | None = None, *, trades: bool = False
+    ) -> Callable[[View], View]:
         """Return a decorator for a view, which gets the caller and the fields and returns what to answer.
 
         Args:
             path: Below ``/api/v1``.
             schema: Its fields.
             limit: How often it may be called; left out, the limit of all other calls.
+            trades: Whether it takes a session at the broker, in live mode.
         """
-        return self._add("POST", path, schema, limit, _read_object)
+        return self._add("POST", path, schema, limit, read_object, trades=trades)
 
     def get(self, path: str, schema: type[Call]) -> Callable[[View], View]:
         """Return a decorator for a view whose fields are in the query."""
         return self._add("GET", path, schema, None, lambda: dict(request.args))
 
-    def _add(
-        self, method: str, path: str, schema: type[Call], limit: RateLimit | None, read: Callable[[], Fields]
+    def _add(  # noqa: PLR0913  # what a call consists of
+        self,
+        method: str,
+        path: str,
+        schema: type[Call],
+        limit: RateLimit | None,
+        read: Callable[[], Fields],
+        *,
+        trades: bool = False,
     ) -> Callable[[View], View]:
         fields, within = schema(), limit or self._host.limits.calls
 
@@ -82,6 +94,8 @@ class Calls:
                     raise RefusedCallError(403, "Invalid openalgo apikey")
                 if not within.admits(caller.user_id):
                     raise RefusedCallError(429, f"Rate limit exceeded: {within}")
+                if trades:
+                    require_broker(self._host, caller.user_id)
                 return jsonify({"status": "success", **view(caller, call)})
 
             self._blueprint.add_url_rule(
@@ -92,11 +106,33 @@ class Calls:
         return add
 
 
+def answer_errors(blueprint: Blueprint) -> None:
+    """Let a blueprint answer what it refuses as OpenAlgo does."""
+    blueprint.register_error_handler(RefusedCallError, lambda error: _error(error.status, error.message))
+    blueprint.register_error_handler(RefusedOrderError, lambda error: _error(400, str(error)))
+    blueprint.register_error_handler(FencedOffError, lambda error: _error(403, str(error)))
+
+
+def require_broker(host: Host, user_id: int) -> None:
+    """Make sure that a user may trade: in live mode that takes a session at the broker.
+
+    Raises:
+        RefusedCallError: There is none today.
+    """
+    if not host.modes.analyses() and host.broker.tokens(user_id) is None:
+        raise RefusedCallError(403, "No session at the broker: log in to your broker first, or turn analyze mode on")
+
+
 def _error(status: int, message: str | dict[str, Any]) -> tuple[Response, int]:
     return jsonify(status="error", message=message), status
 
 
-def _read_object() -> Fields:
+def read_object() -> Fields:
+    """Return the request's body, a JSON object.
+
+    Raises:
+        RefusedCallError: It is none.
+    """
     if not request.is_json:
         raise RefusedCallError(400, "The body must be JSON, and Content-Type must say application/json")
     try:

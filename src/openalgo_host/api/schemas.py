@@ -162,6 +162,16 @@ class OpenPosition(StrategyCall):
     product = Word(PRODUCTS, required=True)
 
 
+class WebhookMessage(Schema):
+    """What comes to a strategy's webhook."""
+
+    action = Word(ACTIONS, required=True)
+    symbol = Text(load_default=None)
+    exchange = Text(load_default=None)
+    quantity = _quantity(load_default=None)
+    idempotency_key = Text(load_default=None, validate=validate.Length(1, 100))
+
+
 class AnalyzerToggle(Call):
     """Whether to analyse."""
 

@@ -8,7 +8,7 @@ from openalgo_host.api import schemas
 from openalgo_host.api.account import order_facts
 from openalgo_host.api.calls import Answer, Calls, Fields, RefusedCallError
 from openalgo_host.sandbox.tables import OrderRow, Status
-from openalgo_host.sandbox.ticket import CASH, RefusedOrderError, Ticket
+from openalgo_host.sandbox.ticket import CASH, RefusedOrderError, Ticket, closing
 
 if TYPE_CHECKING:
     from openalgo_host.caller import Caller
@@ -20,55 +20,44 @@ def add(calls: Calls, host: Host) -> None:  # noqa: C901  # a list of calls
     """Add them."""
     book = host.orders
 
-    @calls.post("/placeorder", schemas.PlaceOrder, host.limits.orders)
+    @calls.post("/placeorder", schemas.PlaceOrder, host.limits.orders, trades=True)
     def place_order(caller: Caller, call: Fields) -> Answer:
-        return _placed(book.place(caller, _ticket(call), call["idempotency_key"]))
+        return placed(book.place(caller, _ticket(call), call["idempotency_key"]))
 
-    @calls.post("/placesmartorder", schemas.SmartOrder, host.limits.smart_orders)
+    @calls.post("/placesmartorder", schemas.SmartOrder, host.limits.smart_orders, trades=True)
     def place_smart_order(caller: Caller, call: Fields) -> Answer:
         held = book.quantity(caller.user_id, call["symbol"], call["exchange"], call["product"])
         wanted = _smart_quantity(call, held)
         if wanted == 0:
             return {"message": "Positions Already Matched. No Action needed."}
         call = {**call, "action": "BUY" if wanted > 0 else "SELL", "quantity": abs(wanted)}
-        return _placed(book.place(caller, _ticket(call), call["idempotency_key"]))
+        return placed(book.place(caller, _ticket(call), call["idempotency_key"]))
 
-    @calls.post("/basketorder", schemas.Basket, host.limits.orders)
+    @calls.post("/basketorder", schemas.Basket, host.limits.orders, trades=True)
     def basket_order(caller: Caller, call: Fields) -> Answer:
         # What is bought first lowers the margin of what is sold.
         orders = sorted(call["orders"], key=lambda order: order["action"] != "BUY")
         return {"results": [_in_basket(book, caller, {**order, "strategy": call["strategy"]}) for order in orders]}
 
-    @calls.post("/modifyorder", schemas.ModifyOrder, host.limits.orders)
+    @calls.post("/modifyorder", schemas.ModifyOrder, host.limits.orders, trades=True)
     def modify_order(caller: Caller, call: Fields) -> Answer:
         return {"orderid": str(book.modify(caller, _number(call), _ticket(call)).id)}
 
-    @calls.post("/cancelorder", schemas.OneOrder, host.limits.orders)
+    @calls.post("/cancelorder", schemas.OneOrder, host.limits.orders, trades=True)
     def cancel_order(caller: Caller, call: Fields) -> Answer:
         return {"orderid": str(book.cancel(caller, _number(call)).id)}
 
-    @calls.post("/cancelallorder", schemas.StrategyCall)
+    @calls.post("/cancelallorder", schemas.StrategyCall, trades=True)
     def cancel_all_orders(caller: Caller, _call: Fields) -> Answer:
         cancelled = [str(order.id) for order in book.cancel_all(caller)]
         message = f"Canceled {len(cancelled)} orders. Failed to cancel 0 orders."
         return {"canceled_orders": cancelled, "failed_cancellations": [], "message": message}
 
-    @calls.post("/closeposition", schemas.StrategyCall)
+    @calls.post("/closeposition", schemas.StrategyCall, trades=True)
     def close_position(caller: Caller, call: Fields) -> Answer:
         for held in book.positions(caller.user_id):
             if held.quantity:
-                book.place(
-                    caller,
-                    Ticket(
-                        strategy=call["strategy"],
-                        symbol=held.symbol,
-                        exchange=held.exchange,
-                        action="SELL" if held.quantity > 0 else "BUY",
-                        product=held.product,
-                        pricetype="MARKET",
-                        quantity=abs(held.quantity),
-                    ),
-                )
+                book.place(caller, closing(held, call["strategy"]))
         return {"message": "All Open Positions Squared Off"}
 
     @calls.post("/orderstatus", schemas.OneOrder)
@@ -99,7 +88,12 @@ def _ticket(call: Fields) -> Ticket:
     )
 
 
-def _placed(order: OrderRow) -> Answer:
+def placed(order: OrderRow) -> Answer:
+    """Return what is answered about an order that was placed.
+
+    Raises:
+        RefusedCallError: It was rejected.
+    """
     if order.status == Status.REJECTED:
         raise RefusedCallError(400, f"Order {order.id} was rejected: {order.reason}")
     return {"orderid": str(order.id)}
@@ -107,12 +101,12 @@ def _placed(order: OrderRow) -> Answer:
 
 def _in_basket(book: OrderBook, caller: Caller, order: Fields) -> Answer:
     try:
-        placed = book.place(caller, _ticket(order), order["idempotency_key"])
+        made = book.place(caller, _ticket(order), order["idempotency_key"])
     except RefusedOrderError as error:
         return {"symbol": order["symbol"], "status": "error", "message": str(error)}
-    if placed.status == Status.REJECTED:
-        return {"symbol": order["symbol"], "status": "error", "message": placed.reason, "orderid": str(placed.id)}
-    return {"symbol": order["symbol"], "status": "success", "orderid": str(placed.id)}
+    if made.status == Status.REJECTED:
+        return {"symbol": order["symbol"], "status": "error", "message": made.reason, "orderid": str(made.id)}
+    return {"symbol": order["symbol"], "status": "success", "orderid": str(made.id)}
 
 
 def _smart_quantity(call: Fields, held: int) -> int:

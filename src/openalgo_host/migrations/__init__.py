@@ -11,19 +11,34 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD: Final = "0002"
+HEAD: Final = "0005"
 """The newest version; a test holds it against the files."""
 
 _TABLE: Final = "alembic_version"
 _LOCK: Final = 0x6F616863
 """The number under which several instances that start at once wait for each other on PostgreSQL."""
+_LONGEST_SILENCE: Final = 60
+"""Seconds for which this may be silent there, longer than other transactions: in the middle of it Alembic is loaded,
+which takes a while on a busy machine. Those who wait meanwhile are the ones that start."""
+
+
+class NewerTablesError(Exception):
+    """A newer host has changed the tables; the message says to which version."""
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest version, in the transaction of ``connection``; the first of several does it."""
+    """Bring the tables to the newest version, in the transaction of ``connection``; the first of several does it.
+
+    Raises:
+        NewerTablesError: A newer host has changed them. What that does with them this one can't know.
+    """
     if connection.dialect.name == "postgresql":  # in SQLite the transaction itself keeps the others out
+        connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{_LONGEST_SILENCE}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
-    if version_of(connection) != HEAD:
+    there = version_of(connection)
+    if there is not None and there > HEAD:
+        raise NewerTablesError(f"its tables have version {there:.40}, and this program knows them up to {HEAD}")
+    if there != HEAD:
         from alembic import command  # noqa: PLC0415  # slow to load, and rarely needed
         from alembic.config import Config  # noqa: PLC0415  # likewise
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from flask import session
+from flask import current_app, request, session
 
 from openalgo_cache.integrations.sessions import renew_session
 from openalgo_host import csrf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask.sessions import SessionMixin
+
     from openalgo_host.users import Account, Users
 
 _USER: Final = "user"
@@ -32,16 +36,33 @@ def sign_out() -> None:
 
 def current_account(users: Users) -> Account | None:
     """Return the account that is logged in. A session from before a change of the password ends here."""
-    number = session.get(_USER)
-    if number is None:
-        return None
-    account = users.find(number)
-    if account is None or account.stamp != session.get(_STAMP):
+    account = _account_in(session, users)
+    if account is None and _USER in session:
         sign_out()
-        return None
     return account
+
+
+def login_check(users: Users) -> Callable[[], bool]:
+    """Return what tells whether this request's session is still that of its account, for an answer that takes long.
+
+    It reads the session anew, and raises SessionStoreUnavailable if that fails.
+    """
+    app, asked = current_app._get_current_object(), request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # a proxy's public method
+    account = current_account(users)
+
+    def check() -> bool:
+        there = app.session_interface.open_session(app, asked)
+        return account is not None and _account_in(there, users) == account
+
+    return check
 
 
 def form_token() -> str:
     """Return the token for forms of the user who is logged in."""
     return str(session.get(_FORM_TOKEN, ""))
+
+
+def _account_in(there: SessionMixin, users: Users) -> Account | None:
+    number = there.get(_USER)
+    account = None if number is None else users.find(number)
+    return account if account is not None and account.stamp == there.get(_STAMP) else None

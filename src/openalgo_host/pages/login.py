@@ -76,9 +76,10 @@ def make_blueprint(host: Host) -> Blueprint:
 
 def _local(path: str) -> str:
     """Return a path on this host as it is; empty for everything that leads elsewhere."""
+    if not path.startswith("/") or path.startswith("//") or not path.isprintable() or "\\" in path:
+        return ""
     parts = urlsplit(path)
-    is_local = path.startswith("/") and not path.startswith("//") and not parts.scheme and not parts.netloc
-    return path if is_local and path.isprintable() and "\\" not in path else ""
+    return "" if parts.scheme or parts.netloc else path
 
 
 def _network(address: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
 from openalgo_cache.symbols import Instrument
-from openalgo_host.pages.account import current_account, form_token
+from openalgo_host.pages import members
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
@@ -20,22 +20,8 @@ _LONGEST_QUERY: Final = 100
 
 
 def make_blueprint(host: Host) -> Blueprint:
-    """Make the blueprint of the symbol pages; all of them are for users who are logged in."""
-    blueprint = Blueprint("symbols", __name__)
-
-    @blueprint.before_request
-    def require_login() -> AnyResponse | None:
-        g.account = current_account(host.users)
-        if g.account is not None:
-            return None
-        if request.endpoint == "symbols.search":  # the script reloads the page, which leads to the login
-            return make_response("", 401)
-        onward = request.full_path.rstrip("?") if request.path != "/" else None
-        return redirect(url_for("login.form", next=onward))
-
-    @blueprint.context_processor
-    def for_every_page() -> dict[str, Any]:
-        return {"account": g.get("account"), "form_token": form_token}
+    """Make the blueprint of the symbol pages."""
+    blueprint = members.make_blueprint("symbols", host, parts=("search",))
 
     @blueprint.get("/")
     def home() -> AnyResponse:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from openalgo_host.caller import Caller
 from openalgo_host.leases import check
@@ -169,6 +169,19 @@ class OrderBook:
                     filled += order.status == Status.COMPLETE
         return filled
 
+    def end_day(self, session: Session, midnight: float) -> None:
+        """Cancel what is still pending of the days before: orders are for the day.
+
+        Args:
+            session: Of ``Database.writing()``.
+            midnight: When this day began, in seconds since the epoch.
+        """
+        old = (OrderRow.status.in_(PENDING), OrderRow.placed_at < midnight)
+        for owner in session.scalars(select(OrderRow.user_id).where(*old).distinct().order_by(OrderRow.user_id)):
+            self._lock(session, Caller(owner))
+            for order in session.scalars(select(OrderRow).where(OrderRow.user_id == owner, *old)):
+                order.status, order.updated_at = Status.CANCELLED, self._database.now(session)
+
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def order(self, user_id: int, order_id: int) -> OrderRow:
@@ -187,6 +200,35 @@ class OrderBook:
         with self._database.reading() as session:
             wanted = select(OrderRow).where(OrderRow.user_id == user_id, OrderRow.placed_at >= since)
             return list(session.scalars(wanted.order_by(OrderRow.id)))
+
+    def earlier(self, user_id: int, before: float, below: int, limit: int) -> list[OrderRow]:
+        """Return a user's orders that were placed before a moment, the newest first.
+
+        Args:
+            user_id: The user's number.
+            before: The moment, in seconds since the epoch.
+            below: The number that all of them are below, to go on from a list that ended there.
+            limit: How many at most.
+        """
+        with self._database.reading() as session:
+            wanted = select(OrderRow).where(OrderRow.user_id == user_id, OrderRow.placed_at < before)
+            return list(session.scalars(wanted.where(OrderRow.id < below).order_by(OrderRow.id.desc()).limit(limit)))
+
+    def revision(self, user_id: int) -> tuple[float | None, int]:
+        """Return what is another one whenever a user's orders have changed, at the cost of two looks into an index."""
+        own = OrderRow.user_id == user_id
+        changed = select(func.max(OrderRow.updated_at)).where(own).scalar_subquery()
+        pending = select(func.count()).where(own, OrderRow.status.in_(PENDING)).scalar_subquery()
+        with self._database.reading() as session:
+            at, count = session.execute(select(changed, pending)).one()
+            return at, count
+
+    def open_prices(self, user_id: int) -> tuple[int, ...]:
+        """Return what the market pays for each open position of a user, in units."""
+        with self._database.reading() as session:
+            is_open = (PositionRow.user_id == user_id, PositionRow.quantity != 0)
+            held = list(session.execute(select(PositionRow.symbol, PositionRow.exchange).where(*is_open)))
+        return tuple(self.price(symbol, exchange) for symbol, exchange in held)
 
     def trades(self, user_id: int, since: float = 0.0) -> list[tuple[OrderRow, TradeRow]]:
         """Return a user's trades since a moment with their orders, the oldest first."""

@@ -38,6 +38,7 @@ class OrderRow(Base):
     __table_args__ = (
         UniqueConstraint("user_id", "idempotency_key", name="uq_orders_idempotency"),
         Index("ix_orders_of_user", "user_id", "status"),
+        Index("ix_orders_changes", "user_id", "updated_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

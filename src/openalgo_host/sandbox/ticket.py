@@ -11,6 +11,7 @@ from openalgo_host.sandbox.money import to_units
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import Instrument
+    from openalgo_host.sandbox.tables import PositionRow
 
 ACTIONS: Final = ("BUY", "SELL")
 PRODUCTS: Final = ("CNC", "NRML", "MIS")
@@ -79,6 +80,24 @@ class Ticket:
             _check_price("Price", self.price, instrument)
         if self.pricetype in {"SL", "SL-M"}:
             _check_price("Trigger price", self.trigger_price, instrument)
+
+
+def closing(position: PositionRow, strategy: str) -> Ticket:
+    """Return the order that closes a position, at the market's price.
+
+    Args:
+        position: What is held, not none.
+        strategy: Whose order it is.
+    """
+    return Ticket(
+        strategy=strategy,
+        symbol=position.symbol,
+        exchange=position.exchange,
+        action="SELL" if position.quantity > 0 else "BUY",
+        product=position.product,
+        pricetype="MARKET",
+        quantity=abs(position.quantity),
+    )
 
 
 def _check_price(what: str, price: float, instrument: Instrument) -> None:

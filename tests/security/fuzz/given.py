@@ -95,9 +95,9 @@ def _cookies(folder: Path) -> Iterator[Run]:
     manager = CacheManager(Settings(base_folder=folder, cache_backend="memory", cache_auto_configure=False))
     app = flask.Flask(__name__)
     sessions = CacheSessions(app, manager=manager)
-    manager._caches.pop("sessions", None)
-    manager.get_cache("sessions", backend="memory", encrypted=True, blinded=True, on_error="raise")
-    sessions._cache = manager.get_cache("sessions")
+    manager._caches.pop("session", None)
+    manager.get_cache("session", backend="memory", encrypted=True, blinded=True, on_error="raise")
+    sessions._cache = manager.get_cache("session")
     sessions._cache.set("A" * 43, {"at": 0.0, "fields": {"user": b"\xb5" + SECRET.encode()}})
 
     @app.route("/", methods=["GET", "POST"])

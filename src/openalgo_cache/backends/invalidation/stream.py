@@ -66,7 +66,7 @@ class Stream:
                 self._begin()
             refusal, self._said = "" if self._said else self._refusal, self._said or bool(self._refusal)
         if refusal:
-            title, address = self._server.name.title(), self._server.address
+            title, address = self._server.title, self._server.address
             _log.warning("nothing is kept near: %s at %s does not tell of changes: %s", title, address, refusal)
 
     def unsubscribe(self, listener: InvalidationListener) -> None:

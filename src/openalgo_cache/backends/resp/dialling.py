@@ -67,7 +67,7 @@ class Dialler:
         if server.is_exposed(address.host):
             variables = server.name.upper()
             raise BackendMisconfiguredError(
-                f"{server.name.title()} at {server.address} sends us to {address}, another machine, and without TLS "
+                f"{server.title} at {server.address} sends us to {address}, another machine, and without TLS "
                 f"passwords and records would travel readable to it: set {variables}_TLS=true, or allow it with "
                 f"{variables}_PLAINTEXT_HOSTS={address.host}"
             )

@@ -64,7 +64,7 @@ class Errors:
     def __init__(self, driver: Driver, server: Server) -> None:
         self._exceptions = driver.exceptions
         self._variables = server.name.upper()
-        self._title = server.name.title()
+        self._title = server.title
         self._passing = _PASSING | _REARRANGING if server.cluster else _PASSING
 
     def of_reply(self, error: Exception, address: str) -> Failure:

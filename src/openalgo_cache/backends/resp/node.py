@@ -55,7 +55,7 @@ class Node:
         self._broken = driver.broken
         self._reply_error = driver.reply_error
         self.name = name
-        self.breaker = Breaker(f"{server.name.title()} at {name}", self._probe, listeners)
+        self.breaker = Breaker(f"{server.title} at {name}", self._probe, listeners)
 
     def call(self, *words: Any) -> Any:
         """Send one command and return the reply; raise the library's error if that is one."""

@@ -14,6 +14,8 @@ from openalgo_cache.cli.serverlook import Seen, look_at
 from openalgo_cache.cli.session import Session
 from openalgo_cache.cli.shapes import Check
 from openalgo_cache.errors import CacheError
+from openalgo_cache.settings import Server
+from openalgo_cache.settings.server import SESSION
 
 _GUIDE: Final = "docs/hardening.md has the lines"
 _OLDEST: Final = (6, 2)
@@ -24,15 +26,19 @@ _EVERYBODY: Final = frozenset({"*", "0.0.0.0", "::", "-::*"})  # noqa: S104  # w
 
 
 def check_server(session: Session) -> Iterator[Check]:
-    """Look at the server, if the caches are kept on one."""
+    """Look at the servers on which caches and sessions are kept."""
     try:
         choice = session.choice()
-        backend = choice.meant or choice.backend
-        if backend not in {"redis", "valkey"}:
-            return
-        for seen in look_at(session.settings.server("valkey" if backend == "valkey" else "redis")):
-            for judge in _JUDGES:
-                yield from judge(seen)
+        used = {"": choice.meant or choice.backend, SESSION: session.settings.session_type}
+        servers: dict[str, Server] = {}
+        for cache, backend in used.items():
+            if backend in {"redis", "valkey"}:
+                server = session.settings.of_cache(cache).server("valkey" if backend == "valkey" else "redis")
+                servers.setdefault(server.address, server)
+        for server in servers.values():
+            for seen in look_at(server):
+                for judge in _JUDGES:
+                    yield from judge(seen)
     except CacheError as problem:
         yield error("server", str(problem), "Do what the message says; then look again")
 
@@ -146,9 +152,11 @@ def persistence(seen: Seen) -> Iterator[Check]:
     elif seen.info["aof_enabled"] != "1":
         yield warning(
             "server persistence",
-            f"{seen.address} forgets what was written last when it crashes, running strategies included",
+            f"{seen.address} forgets what was written last when it crashes, {_precious(seen)} included",
             "Set 'appendonly yes' and 'appendfsync always' on the server",
         )
+    elif seen.server.for_sessions:
+        yield ok("server persistence", f"{seen.address} has sessions on its disk within a second")
     elif seen.config is None:
         yield _unknown("server persistence", seen, "'appendfsync', which should be 'always'")
     elif seen.config.get("appendfsync") != "always":
@@ -170,7 +178,7 @@ def memory(seen: Seen) -> Iterator[Check]:
     elif policy.startswith("allkeys-"):
         yield error(
             "server memory",
-            f"{seen.address} evicts whatever is there when it is full ({policy}), running strategies included",
+            f"{seen.address} evicts whatever is there when it is full ({policy}), {_precious(seen)} included",
             "Set 'maxmemory-policy volatile-lru' or 'noeviction' on the server",
         )
     elif most == 0:
@@ -225,6 +233,11 @@ _JUDGES: Final[tuple[Callable[[Seen], Iterator[Check]], ...]] = (
     *(version, login, rights, encryption, exposure),
     *(persistence, memory, clock, replicas),
 )
+
+
+def _precious(seen: Seen) -> str:
+    """Return what is missed most if it is lost."""
+    return "sessions" if seen.server.for_sessions else "running strategies"
 
 
 def _unknown(check: str, seen: Seen, what: str) -> Check:
