@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openalgo_cache import files
+from tests.patching import patch_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ def test_a_new_file_is_private_before_its_first_byte(tmp_path: Path, monkeypatch
         seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
         return real_write(descriptor, data)
 
-    monkeypatch.setattr(os, "write", spying_write)
+    patch_here(monkeypatch, os, "write", spying_write)
     assert files.write_private_new(tmp_path / "new", b"first")
     files.replace_private(tmp_path / "new", b"second")
     assert seen == [0o600, 0o600]
@@ -131,7 +132,7 @@ def test_a_dangling_link_counts_as_an_existing_file(tmp_path: Path) -> None:
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that takes three bytes at a time still ends with the whole content."""
     real_write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:3]))
+    patch_here(monkeypatch, os, "write", lambda descriptor, data: real_write(descriptor, data[:3]))
     files.write_private_new(tmp_path / "ring", b"0123456789")
     assert (tmp_path / "ring").read_bytes() == b"0123456789"
 
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_neither_file_nor_temporary(tmp_path: Path, monkeypat
     def full(descriptor: int, data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    patch_here(monkeypatch, os, "write", full)
     with pytest.raises(OSError, match="No space left"):
         files.write_private_new(tmp_path / "new", b"content")
     with pytest.raises(OSError, match="No space left"):
@@ -165,7 +166,7 @@ def test_a_file_system_without_hard_links_keeps_the_promise(tmp_path: Path, monk
     def refuse(source: object, target: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(os, "link", refuse)
+    patch_here(monkeypatch, os, "link", refuse)
     assert files.write_private_new(tmp_path / "ring", b"mine") is True
     assert files.write_private_new(tmp_path / "ring", b"yours") is False
     assert (tmp_path / "ring").read_bytes() == b"mine"

@@ -23,6 +23,7 @@ from openalgo_cache.lock import Lock
 from openalgo_cache.testing import ChaosBackend, FakeClock, Rig
 from openalgo_cache.wrappers import EncryptedCacheWrapper
 from tests import workers
+from tests.patching import patch_here
 from tests.rigs import OnSQLite
 from tests.stacks import manager
 from tests.workers import PATIENCE, SPAWN
@@ -67,7 +68,7 @@ def test_who_waits_makes_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             released.set()
             other.__exit__(None, None, None)
 
-    monkeypatch.setattr(time, "sleep", sleep)
+    patch_here(monkeypatch, time, "sleep", sleep)
     with cache.lock("name"):
         assert released.is_set()
 

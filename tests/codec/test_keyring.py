@@ -28,6 +28,7 @@ from openalgo_cache.codec.ringfile import FILE_NAME, RingFile
 from openalgo_cache.codec.sealing import RingSeal
 from openalgo_cache.errors import CacheError, KeyRingError
 from openalgo_cache.settings import Settings
+from tests.patching import patch_here
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
 
@@ -139,8 +140,8 @@ def test_every_file_is_asked_for_with_its_final_mode(tmp_path: Path, monkeypatch
             created.append((os.fspath(path), mode))
         return original(path, flags, mode, **options)
 
-    monkeypatch.setattr(os, "open", spy)
-    monkeypatch.setattr(os, "chmod", None)
+    patch_here(monkeypatch, os, "open", spy)
+    patch_here(monkeypatch, os, "chmod", lambda *_: pytest.fail("no chmod"))
     RingFile(tmp_path / "db" / FILE_NAME).load_or_create()
     assert [mode for _, mode in created] == [0o600]
     assert stat.S_IMODE((tmp_path / "db" / FILE_NAME).stat().st_mode) == 0o600

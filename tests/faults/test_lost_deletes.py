@@ -24,6 +24,7 @@ from openalgo_cache.journal import SLOTS
 from openalgo_cache.sentinels import MISSING
 from openalgo_cache.testing import ChaosBackend, Contract, Rig
 from tests.faults.processes import Process
+from tests.patching import patch_here
 from tests.rigs import OnSQLite, chaos
 from tests.stacks import manager
 
@@ -557,7 +558,7 @@ def test_reads_look_at_memory_only(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("the journal was looked into")
 
     monkeypatch.setattr(type(journal.journal), "_refresh", never)
-    monkeypatch.setattr(os, "stat", never)
+    patch_here(monkeypatch, os, "stat", never)
     for _ in range(3):
         assert cache.get("key") == 1
         assert cache.get("absent") is None

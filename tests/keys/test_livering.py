@@ -27,6 +27,7 @@ from openalgo_cache.errors import KeyRingError, UnreadableRecordError
 from openalgo_cache.manager import CacheManager
 from tests.faults.forks import Child, forks
 from tests.faults.processes import Process
+from tests.patching import patch_here
 from tests.servers.process import ServerProcess
 from tests.stacks import manager
 
@@ -250,7 +251,7 @@ def test_records_in_between_ask_the_system_nothing(file: RingFile, monkeypatch: 
     record = seal.seal("k", b"\x2a", 1, 0.0, 1.0)
     seal.open("k", record)
     for module, name in ((os, "stat"), (time, "time"), (time, "monotonic")):
-        monkeypatch.setattr(module, name, lambda *_: pytest.fail("asked"))
+        patch_here(monkeypatch, module, name, lambda *_: pytest.fail("asked"))
     for _ in range(10):
         seal.open("k", seal.seal("k", b"\x2a", 1, 0.0, 1.0) and record)
     monkeypatch.undo()
