@@ -35,10 +35,10 @@ fleet: $(READY) ## start three instances behind nginx, with Redis and PostgreSQL
 	@$(BIN)/python -m tests.fleet $(ARGS)
 
 test: $(READY) ## run the tests, except those that take minutes
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 stacks: $(READY) ## run all tests of the host on SQLite, on Redis + PostgreSQL, and on Valkey + PostgreSQL
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --stack all tests/host $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --stack all tests/host $(ARGS)
 
 attack: $(READY) ## attack what is stored, served and logged, and print what came of it
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m '' --timeout 1800 tests/security $(ARGS)

@@ -99,6 +99,12 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait only for a moment for sessions that cannot be read."""
+    monkeypatch.setattr("openalgo_host.host._PATIENCE", 0.2)
+
+
+@pytest.fixture
 def host(stack: Stack, settings: Settings, hands: Hands, contract: Path) -> Iterator[Host]:
     """A host with a master, and no user yet."""
     with host_at(stack.database_url, settings, hands, contract) as opened:

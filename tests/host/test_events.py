@@ -95,6 +95,7 @@ def test_a_stream_ends_with_the_session(app: Flask, user: FlaskClient) -> None:
         assert next(parts, None) is None
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_stream_ends_when_sessions_cannot_be_read(
     user: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

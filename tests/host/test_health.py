@@ -141,6 +141,7 @@ def test_a_stranger_learns_no_reason(
     assert (answer.status_code, answer.json) == (503, {"status": "unhealthy"})
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_lost_store_of_sessions(
     client: FlaskClient, log_in: LogIn, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_a_page_too_many_is_small(user: FlaskClient) -> None:
     assert user.post("/login", data={"name": "x" * 70_000}).status_code == 413
 
 
+@pytest.mark.usefixtures("impatient")
 def test_lost_sessions_are_a_page_of_their_own(user: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """503, and nobody is led to the login as if the session had ended."""
     cache = host.sessions.cache
