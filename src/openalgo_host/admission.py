@@ -10,9 +10,10 @@ from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from openalgo_host.pages.account import current_account
+from openalgo_host.pages.account import account_at_a_look
 
 if TYPE_CHECKING:
+    from openalgo_cache.integrations.sessions import CacheSessions
     from openalgo_host.users import Users
 
 
@@ -20,14 +21,17 @@ class Admission:
     """Admits whoever is logged in, and what brings the token as ``Authorization: Bearer``.
 
     A wrong token costs a hash and is not counted: with 32 random characters there is nothing to try, and nobody can
-    lock the one who has the right one out.
+    lock the one who has the right one out. A session is only looked at: nobody waits for its store, and to watch how
+    the host is does not count as use.
 
     Args:
+        sessions: Who is logged in.
         users: Who may log in.
         token: DIAGNOSTICS_TOKEN; empty for none.
     """
 
-    def __init__(self, users: Users, token: str) -> None:
+    def __init__(self, sessions: CacheSessions, users: Users, token: str) -> None:
+        self._sessions = sessions
         self._users = users
         self._digest = _digest(token) if token else None
 
@@ -38,7 +42,7 @@ class Admission:
             ServiceUnavailable: It cannot be told who is logged in.
             SQLAlchemyError: Likewise.
         """
-        return self._has_token(request) or current_account(self._users) is not None
+        return self._has_token(request) or account_at_a_look(self._sessions, self._users)() is not None
 
     def require(self, request: Request) -> None:
         """Refuse a request that may not see.

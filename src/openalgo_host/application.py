@@ -48,7 +48,7 @@ def create_app(host: Host, options: Options | None = None) -> Flask:
     formats.install(app)
     rows.install(app)
     proxies.trust(app, options.proxy_hops)
-    admission = Admission(host.users, options.diagnostics_token)
+    admission = Admission(host.sessions, host.users, options.diagnostics_token)
     app.register_blueprint(health.make_blueprint(host, admission))
     app.register_blueprint(diagnostics.make_blueprint(host, admission))
     app.register_blueprint(login.make_blueprint(host))

@@ -39,6 +39,11 @@ def watch() -> Iterator[Watch]:
     made.close()
 
 
+def fail(*_: object) -> None:
+    """Take the place of what asks a store that is away."""
+    raise BackendUnavailableError("the disk is gone")
+
+
 def stream(user: FlaskClient) -> tuple[TestResponse, Iterator[str]]:
     """Begin a stream; return the answer, and what comes."""
     answer = user.get("/events", buffered=False)
@@ -95,20 +100,32 @@ def test_a_stream_ends_with_the_session(app: Flask, user: FlaskClient) -> None:
         assert next(parts, None) is None
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_stream_ends_when_sessions_cannot_be_read(
     user: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That is no logout: the page asks again, and is told what is wrong."""
+    monkeypatch.setattr(events, "_UNSURE", 0.2)
     answer, parts = stream(user)
     with closing(answer):
         assert next(parts) == ALL
-
-        def fail(*_: object) -> None:
-            raise BackendUnavailableError("the disk is gone")
-
         monkeypatch.setattr(type(host.sessions.cache), "get", fail)
         assert [part for part in parts if part != ":\n\n"] == []
+
+
+def test_a_stream_bears_a_moment_without_sessions(
+    user: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no place of the pages that wait, says nothing meanwhile, and then what has changed."""
+    answer, parts = stream(user)
+    with closing(answer):
+        assert next(parts) == ALL
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(type(host.sessions.cache), "get", fail)
+            meanwhile.setattr(host.sessions._patience, "read", None)
+            assert next(parts) == ":\n\n"
+            host.orders.place(Caller(1), WAITS)
+            assert [next(parts) for _ in range(20)] == [":\n\n"] * 20
+        assert after_pulses(parts) == "data: orders\n\n"
 
 
 def test_a_stream_does_not_last(user: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

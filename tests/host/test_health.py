@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -141,11 +142,10 @@ def test_a_stranger_learns_no_reason(
     assert (answer.status_code, answer.json) == (503, {"status": "unhealthy"})
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_lost_store_of_sessions(
     client: FlaskClient, log_in: LogIn, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is logged in is a stranger meanwhile, and gets the answer of one, with no failure."""
+    """Whoever is logged in is a stranger meanwhile, and gets the answer of one: at once, and with no failure."""
     assert log_in().status_code == 303
 
     def fail(_backend: object, _key: str) -> None:
@@ -153,8 +153,20 @@ def test_a_lost_store_of_sessions(
 
     for verb in ("get", "look"):
         monkeypatch.setattr(type(host.sessions.cache._opened().backend), verb, fail)
+    monkeypatch.setattr(host.sessions._patience, "read", None)
     answer = client.get("/health", **ELSEWHERE)
     assert (answer.status_code, answer.json) == (200, {"status": "degraded"})
+    assert client.get("/metrics").status_code == 503
+
+
+def test_a_look_prolongs_no_session(client: FlaskClient, log_in: LogIn, host: Host, hands: Hands) -> None:
+    """A program that asks again and again must not keep somebody logged in who has left; and nothing is written."""
+    client.application.permanent_session_lifetime = timedelta(hours=1)
+    assert log_in().status_code == 303
+    for path in ("/health", "/metrics", "/diagnostics/cache-state") * 3:
+        hands.turn(15 * 60)
+        client.get(path, **ELSEWHERE)
+    assert client.get("/symbols").status_code == 302
 
 
 @pytest.mark.parametrize("hops", [0, 1])

@@ -24,6 +24,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import flask
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("openalgo_cache")
 
 _MOST_SESSIONS: Final = 100_000
+_Reader = Callable[[Callable[[], Record | None]], Record | None]
+"""Returns what reading a record returns, at once or after a while."""
 _is_id = re.compile(r"[A-Za-z0-9_-]{43}").fullmatch
 _GONE_WITH_THE_BODY: Final = (
     "Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "ETag",
@@ -135,8 +138,7 @@ class CacheSessions(SessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> CachedSession:
         """Return the visitor's session, not read yet."""
-        given = request.cookies.get(self.get_cookie_name(app), "")
-        return CachedSession(given if _is_id(given) else None, self._fetch)
+        return self._open(app, request, self._patience.read)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Store what the request changed, and give the visitor the cookie that leads to it."""
@@ -154,11 +156,19 @@ class CacheSessions(SessionInterface):
         except SessionConflict as conflict:
             _replace(response, app, conflict)
 
+    def look(self, app: Flask, request: Request) -> CachedSession:
+        """Return the visitor's session for a look at it: it is read without patience, and nothing of it is stored."""
+        return self._open(app, request, lambda read: read())
+
     # --- the record --------------------------------------------------------------------------------------------------
 
-    def _fetch(self, identity: str) -> Record | None:
+    def _open(self, app: Flask, request: Request, reader: _Reader) -> CachedSession:
+        given = request.cookies.get(self.get_cookie_name(app), "")
+        return CachedSession(given if _is_id(given) else None, partial(self._fetch, reader))
+
+    def _fetch(self, reader: _Reader, identity: str) -> Record | None:
         try:
-            record: Record | None = self._patience.read(lambda: self.cache.get(identity))
+            record = reader(lambda: self.cache.get(identity))
         except BackendUnavailableError as error:
             _log.warning("a session could not be read: %s", error)
             raise SessionStoreUnavailable from error

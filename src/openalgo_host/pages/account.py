@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import current_app, request, session
 
-from openalgo_cache.integrations.sessions import renew_session
+from openalgo_cache.integrations.sessions import CacheSessions, renew_session
 from openalgo_host import csrf
 
 if TYPE_CHECKING:
@@ -42,19 +42,13 @@ def current_account(users: Users) -> Account | None:
     return account
 
 
-def login_check(users: Users) -> Callable[[], bool]:
-    """Return what tells whether this request's session is still that of its account, for an answer that takes long.
+def account_at_a_look(sessions: CacheSessions, users: Users) -> Callable[[], Account | None]:
+    """Return what tells whose this request's session is now: read anew, at once, and without a trace.
 
-    It reads the session anew, and raises SessionStoreUnavailable if that fails.
+    That raises SessionStoreUnavailable or SQLAlchemyError if it cannot be told.
     """
     app, asked = current_app._get_current_object(), request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # a proxy's public method
-    account = current_account(users)
-
-    def check() -> bool:
-        there = app.session_interface.open_session(app, asked)
-        return account is not None and _account_in(there, users) == account
-
-    return check
+    return lambda: _account_in(sessions.look(app, asked), users)
 
 
 def form_token() -> str:

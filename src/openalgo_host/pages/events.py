@@ -10,10 +10,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from openalgo_host.pages import members
-from openalgo_host.pages.account import login_check
+from openalgo_host.pages.account import account_at_a_look
 from openalgo_host.watch import CrowdedError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _LASTS: Final = 45.0
 """Seconds after which a stream ends, and the browser begins another one: its thread is for others, too."""
 _PULSE: Final = 1.0
 """Seconds after which something is sent in any case: only so it shows that nobody listens any more."""
+_UNSURE: Final = 8.0
+"""Seconds for which a stream goes on in silence where it cannot be told who is logged in: as long as a page waits."""
 _RETRY: Final = 1
 """Seconds after which a browser begins another stream."""
 _CROWDED: Final = 10
@@ -42,7 +45,9 @@ def make_blueprint(host: Host) -> Blueprint:
             watcher = host.watch.join(members.account().id)
         except CrowdedError:  # the page asks now and then instead
             return Response("", 503, {"Retry-After": str(_CROWDED)})
-        response = Response(_events(host.watch.topics, watcher, login_check(host.users)), mimetype="text/event-stream")
+        account, look = members.account(), account_at_a_look(host.sessions, host.users)
+        parts = _events(host.watch.topics, watcher, lambda: look() == account)
+        response = Response(parts, mimetype="text/event-stream")
         response.call_on_close(watcher.leave)
         response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the events until it has many
         return response
@@ -51,19 +56,22 @@ def make_blueprint(host: Host) -> Blueprint:
 
 
 def _events(topics: list[str], watcher: Watcher, is_logged_in: Callable[[], bool]) -> Iterator[str]:
-    ends = monotonic() + _LASTS
+    sure_at = monotonic()
+    ends, news = sure_at + _LASTS, list[str]()
     yield f"retry: {_RETRY * 1000}\n{_event(topics)}"
-    while monotonic() < ends:
-        changed = watcher.wait(_PULSE)
+    while monotonic() < min(ends, sure_at + _UNSURE):
+        news += watcher.wait(_PULSE)
         if watcher.ended:
             return
         try:
             if not is_logged_in():
                 yield "event: logout\ndata:\n\n"
                 return
-        except HTTPException:  # the sessions cannot be read: the page asks again, and is told so
-            return
-        yield _event(changed) if changed else ":\n\n"
+        except (HTTPException, SQLAlchemyError):  # if that lasts, the page asks again, and is told so
+            yield ":\n\n"
+            continue
+        yield _event(news) if news else ":\n\n"
+        sure_at, news = monotonic(), []
 
 
 def _event(topics: list[str]) -> str:
