@@ -14,7 +14,7 @@ import pytest
 
 from openalgo_cache import Cache, CacheManager, export_caches
 from openalgo_cache.backends.base import Entry
-from openalgo_cache.cli import shapes
+from openalgo_cache.cli.shapes.transfers import Copied, Exported, Moved, Restored
 from tests.cli.conftest import Run, tree
 from tests.cli.shapes_held import deviations
 
@@ -37,7 +37,7 @@ def fill(application: Application) -> None:
     manager.close()
 
 
-def moved(caches: list[shapes.Moved]) -> dict[str, int]:
+def moved(caches: list[Moved]) -> dict[str, int]:
     """Return how many entries of each cache were moved."""
     return {one["name"]: one["moved"] for one in caches}
 
@@ -56,7 +56,7 @@ def test_all_caches_are_copied(run: Run, application: Application) -> None:
     fill(application)
     ran = run(*COPY, "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Copied) == []
+    assert deviations(ran.json, Copied) == []
     assert moved(ran.json["caches"]) == {"settings": 1, "auth": 1, "running_strategies": 1, "quotes": 1, "notes": 1}
     manager = application()
     for name, key, value, options in (
@@ -180,7 +180,7 @@ def test_export_and_import(run: Run, application: Application, folder: Path) -> 
     fill(application)
     ran = run("export", "caches.oac", "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Exported) == []
+    assert deviations(ran.json, Exported) == []
     assert moved(ran.json["caches"]) == {"settings": 1, "auth": 1, "quotes": 1, "notes": 1}
     assert "Wrote 5 entries to all.oac" in run("export", "all.oac", "--include-state").out
     assert moved(run("export", "one.oac", "--cache", "running_strategies", "--json").json["caches"]) == {
@@ -188,7 +188,7 @@ def test_export_and_import(run: Run, application: Application, folder: Path) -> 
     }
     verified = run("import", "all.oac", "--dry-run", "--json")
     assert verified.code == 0
-    assert deviations(verified.json, shapes.Restored) == []
+    assert deviations(verified.json, Restored) == []
     assert verified.json["caches"] == []
     assert {one["name"]: one["entries"] for one in verified.json["contents"]} == dict.fromkeys(
         ("settings", "auth", "running_strategies", "quotes", "notes"), 1
@@ -198,7 +198,7 @@ def test_export_and_import(run: Run, application: Application, folder: Path) -> 
         run("clear", name, "--yes")
     ran = run("import", "all.oac", "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Restored) == []
+    assert deviations(ran.json, Restored) == []
     assert moved(ran.json["caches"]) == {"settings": 1, "auth": 1, "running_strategies": 0, "quotes": 0, "notes": 0}
     assert run("get", "auth", "user_123", "--reveal", "--json").json["value"] == "t0ken"
     run("clear", "settings", "--yes")

@@ -16,8 +16,10 @@ import pytest
 
 from openalgo_cache import accesslist
 from openalgo_cache.backends import registry
-from openalgo_cache.cli import session, shapes
+from openalgo_cache.cli import session
 from openalgo_cache.cli.checks import place
+from openalgo_cache.cli.shapes.doctor import Diagnosis
+from openalgo_cache.cli.shapes.stats import Stats
 from openalgo_cache.manager import CacheManager
 from tests.cli.conftest import Ran, Run, tree
 from tests.cli.shapes_held import deviations
@@ -33,7 +35,7 @@ def plain_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(ran: Ran, check: str) -> list[dict[str, Any]]:
     """Return what a check found."""
-    assert deviations(ran.json, shapes.Diagnosis) == []
+    assert deviations(ran.json, Diagnosis) == []
     assert ran.json["errors"] == sum(one["status"] == "error" for one in ran.json["checks"])
     assert ran.json["warnings"] == sum(one["status"] == "warning" for one in ran.json["checks"])
     assert ran.code == (5 if ran.json["errors"] else 0)
@@ -407,7 +409,7 @@ def test_lost_deletes(run: Run, application: Callable[[], CacheManager], folder:
     assert seen["status"] == "warning"
     assert "1 delete of auth" in seen["what"]
     ran = run("stats", "auth", "--json")
-    assert deviations(ran.json, shapes.Stats) == []
+    assert deviations(ran.json, Stats) == []
     assert ran.json["caches"][0]["pending_deletes"] == 1
     assert "1 delete failed" in run("stats").out
     assert tree(folder) == before

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openalgo_cache import MISSING, CacheManager
-from openalgo_cache.cli import shapes
+from openalgo_cache.cli.shapes.entries import Cleared, Deleted, Got, Keys, Stored
 from openalgo_cache.manager import Options
 from tests.cli.conftest import Run, tree
 from tests.cli.shapes_held import deviations
@@ -75,7 +75,7 @@ def test_there_is_no_such_key(run: Run) -> None:
         ran = run("get", name, "absent", "--json")
         assert ran.code == 1
         assert ran.json["found"] is False
-        assert deviations(ran.json, shapes.Got) == []
+        assert deviations(ran.json, Got) == []
         assert run("get", name, "absent").code == 1
 
 
@@ -87,7 +87,7 @@ def test_lifetimes(run: Run, application: Application, given: list[str], lasts: 
     """--ttl takes seconds or none; left out, the cache's own lifetime counts."""
     stored = run("set", "quotes", "key", "value", *given, "--json")
     assert stored.code == 0
-    assert deviations(stored.json, shapes.Stored) == []
+    assert deviations(stored.json, Stored) == []
     manager = application()
     if lasts is None:
         assert stored.json["expires_at"] is None
@@ -132,7 +132,7 @@ def test_delete_says_how_many_were_there(run: Run) -> None:
     assert run("delete", "quotes", "a", "a").code == 0
     ran = run("delete", "quotes", "b", "nope", "--json")
     assert (ran.code, ran.json) == (1, {"cache": "quotes", "asked": 2, "deleted": 1})
-    assert deviations(ran.json, shapes.Deleted) == []
+    assert deviations(ran.json, Deleted) == []
     assert run("list", "quotes").out.split() == ["c"]
     assert run("delete", "never_used", "x").code == 1
 
@@ -150,7 +150,7 @@ def test_keys_are_listed_one_a_line(run: Run) -> None:
     some = run("list", "quotes", "--limit", "2", "--json").json
     assert (len(some["keys"]), some["more"]) == (2, True)
     assert len(run("list", "quotes", "--limit", "0", "--json").json["keys"]) == 6
-    assert deviations(some, shapes.Keys) == []
+    assert deviations(some, Keys) == []
     assert run("list", "quotes", "--prefix", "zzz").code == 1
 
 
@@ -220,7 +220,7 @@ def test_clear_asks_first(run: Run) -> None:
     assert run("clear", "quotes", stdin="y\n").code == 0
     ran = run("clear", "quotes", "--yes", "--json")
     assert (ran.code, ran.json) == (0, {"cache": "quotes", "cleared": 0})
-    assert deviations(ran.json, shapes.Cleared) == []
+    assert deviations(ran.json, Cleared) == []
 
 
 def test_clear_touches_only_its_own(run: Run) -> None:

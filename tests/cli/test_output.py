@@ -17,9 +17,9 @@ import pytest
 from rich.cells import cell_len
 
 from openalgo_cache.audit import Event
-from openalgo_cache.cli import shapes
 from openalgo_cache.cli.app import SHAPES
 from openalgo_cache.cli.output import ago, count, date, size, span
+from openalgo_cache.cli.shapes.entries import Stored
 from openalgo_cache.codec.keyring import shown
 from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.manager import CacheManager
@@ -124,7 +124,6 @@ def test_every_command_in_both_forms(run: Run) -> None:
         ran = run(*words.split(), *arguments, "--json")
         assert (ran.code, ran.err) == (0, ""), words
         assert deviations(ran.json, SHAPES[words]) == [], words
-    assert shapes.Info.__doc__
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 200])
@@ -187,7 +186,7 @@ def test_warnings_of_the_library(run: Run) -> None:
     assert "warning: cache user_strategies: CACHE_ENCRYPTION_ENABLED=false" in told.err
     ran = run("set", "user_strategies", "k", "v", "--json", CACHE_ENCRYPTION_ENABLED="false")
     assert "CACHE_ENCRYPTION_ENABLED=false" in json.loads(ran.err)["warning"]["message"]
-    assert deviations(ran.json, shapes.Stored) == []
+    assert deviations(ran.json, Stored) == []
 
 
 def test_spans_and_sizes_in_words() -> None:

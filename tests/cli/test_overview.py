@@ -12,7 +12,9 @@ import pytest
 
 from openalgo_cache import CacheManager
 from openalgo_cache.backends import registry
-from openalgo_cache.cli import shapes
+from openalgo_cache.cli.shapes.info import Info
+from openalgo_cache.cli.shapes.stats import Stats
+from openalgo_cache.cli.shapes.use import Used
 from openalgo_cache.selection import probe
 from openalgo_cache.selection.probe import Outcome, Probe
 from tests.cli.conftest import Run, tree
@@ -50,7 +52,7 @@ def test_info_in_an_empty_folder(run: Run, folder: Path) -> None:
     ran = run("info", "--json", **NO_CHOICE)
     report = ran.json
     assert ran.code == 0
-    assert deviations(report, shapes.Info) == []
+    assert deviations(report, Info) == []
     assert report["backend"]["name"] == "sqlite"
     assert report["backend"]["source"] == "automatic"
     assert report["backend"]["recorded"] is False
@@ -156,7 +158,7 @@ def test_stats_are_those_of_the_store(run: Run, application: Application) -> Non
         cache.get_many(["user_1", "user_2"])
     manager.close()
     report = run("stats", "--json").json
-    assert deviations(report, shapes.Stats) == []
+    assert deviations(report, Stats) == []
     (figures,) = report["caches"]
     assert figures["name"] == "user_strategies"
     assert figures["entries"] == 101
@@ -230,7 +232,7 @@ def test_another_backend(run: Run, toy: dict[str, str], folder: Path) -> None:
     assert run("set", "quotes", "k", "v", **toy).code == 0
     assert run("get", "settings", "k", "--reveal", "--json", **toy).json["value"] == "v"
     report = run("stats", "--json", **toy).json
-    assert deviations(report, shapes.Stats) == []
+    assert deviations(report, Stats) == []
     assert [(one["name"], one["entries"], one["file"]) for one in report["caches"]] == [("settings", 1, None)]
     assert "settings" in run("stats", **toy).out
     assert run("stats", "quotes", "--json", **toy).json["caches"][0]["entries"] == 1
@@ -246,7 +248,7 @@ def test_use_records_a_backend(run: Run, folder: Path) -> None:
     """The record decides from then on, and says what it replaced."""
     ran = run("use", "memory", "--json", **NO_CHOICE)
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Used) == []
+    assert deviations(ran.json, Used) == []
     assert ran.json["backend"] == "memory"
     assert ran.json["previous"] is None
     assert ran.json["in_effect"] is True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from openalgo_cache import CacheManager
-from openalgo_cache.cli import shapes
+from openalgo_cache.cli.shapes.rotation import Retired, Rotated
 from openalgo_cache.rotation import rotating
 from tests.cli.conftest import Run
 from tests.cli.shapes_held import deviations
@@ -47,10 +47,10 @@ def test_rotate_and_retire(run: Run, application: Application, folder: Path) -> 
     assert f"Key {active} is the active one;" in ran.out
     assert "cache_quotes.db" in ran.out
     ran = run("keys", "retire", old, "--json")
-    assert (ran.code, deviations(ran.json, shapes.Retired)) == (0, [])
+    assert (ran.code, deviations(ran.json, Retired)) == (0, [])
     assert (ran.json["key"], ran.json["retired"], ran.json["problem"]) == (old, True, None)
     ran = run("keys", "rotate", "--retire", "--json")
-    assert (ran.code, deviations(ran.json, shapes.Rotated)) == (0, [])
+    assert (ran.code, deviations(ran.json, Rotated)) == (0, [])
     assert ran.json["retired"] == [active]
     assert ran.json["active"] == f"{ring_file(folder).load().active.id:08x}"
     uses = {one["cache"]: (one["resealed"], one["needs"]) for one in ran.json["caches"]}
@@ -74,7 +74,7 @@ def test_a_key_in_use_stays(run: Run, application: Application, folder: Path) ->
     ring_file(folder).update(lambda ring: ring.with_active(int(old, 16)))
     active = ring_file(folder).load().keys[-1].id
     ran = run("keys", "retire", f"{active:08x}", "--json")
-    assert (ran.code, ran.json["retired"], deviations(ran.json, shapes.Retired)) == (1, False, [])
+    assert (ran.code, ran.json["retired"], deviations(ran.json, Retired)) == (1, False, [])
     assert "'openalgo-cache keys rotate' seals them" in ran.json["problem"]
     assert {one["cache"] for one in ran.json["caches"] if one["needs"].get(f"{active:08x}")} >= {"quotes", "auth"}
 

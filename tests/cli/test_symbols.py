@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 import pytest
 
-from openalgo_cache.cli import shapes
+from openalgo_cache.cli.shapes.symbols import Fields, Generated, Imported, MasterStatus, Searched, Shown
 from openalgo_cache.symbols import COLUMNS, Instrument
 from tests.cli.conftest import Run, tree
 from tests.cli.shapes_held import deviations
@@ -38,7 +38,7 @@ def imported(contract: Path, run: Run) -> None:
 
 def test_the_shape_has_the_instruments_fields() -> None:
     """What --json prints of an instrument is what the master has of it."""
-    documented = get_type_hints(shapes.Fields)
+    documented = get_type_hints(Fields)
     assert list(documented) == list(Instrument._fields)
     assert documented == get_type_hints(Instrument)
 
@@ -47,7 +47,7 @@ def test_import(run: Run, contract: Path) -> None:
     """A file becomes the master; the report says how many there are."""
     ran = run("symbols", "import", str(contract), "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Imported) == []
+    assert deviations(ran.json, Imported) == []
     assert (ran.json["rows"], ran.json["skipped"], ran.json["problems"]) == (4, 0, [])
     assert "Imported 4 instruments in" in run("symbols", "import", str(contract)).out
     assert run("stats", "symbols", "--json").json["caches"][0]["entries"] == 4
@@ -80,7 +80,7 @@ def test_bad_rows_can_be_left_out(run: Run, contract: Path) -> None:
     contract.write_text(contract.read_text() + "a,b,c\n" * 30)
     ran = run("symbols", "import", str(contract), "--skip-bad", "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Imported) == []
+    assert deviations(ran.json, Imported) == []
     assert (ran.json["rows"], ran.json["skipped"]) == (4, 30)
     assert [problem["row"] for problem in ran.json["problems"]] == list(range(6, 36))
     shown = run("symbols", "import", str(contract), "--skip-bad").out
@@ -123,7 +123,7 @@ def test_search(run: Run, imported: None) -> None:
     """All terms must be found; the best comes first; --exchange in any case."""
     ran = run("symbols", "search", "nifty", "20800", "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Searched) == []
+    assert deviations(ran.json, Searched) == []
     assert [one["symbol"] for one in ran.json["instruments"]] == ["NIFTY28MAR2420800CE", "NIFTY28MAR2420800PE"]
     assert ran.json["more"] is False
     limited = run("symbols", "search", "nifty", "--limit", "1", "--exchange", "nfo", "--json").json
@@ -139,7 +139,7 @@ def test_show(run: Run, imported: None) -> None:
     """One instrument, with all of its fields."""
     ran = run("symbols", "show", "M&M", "nse", "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Shown) == []
+    assert deviations(ran.json, Shown) == []
     assert ran.json["instrument"]["name"] == "MAHINDRA LIMITED"
     assert "28673::::112" in run("symbols", "show", "M&M", "NSE").out
     ran = run("symbols", "show", "M&M", "BSE", "--json")
@@ -188,7 +188,7 @@ def test_generate(run: Run, folder: Path) -> None:
     """The same seed makes the same bytes; what is there is not overwritten by accident."""
     ran = run("symbols", "generate", "a.csv", "--rows", "300", "--json")
     assert ran.code == 0
-    assert deviations(ran.json, shapes.Generated) == []
+    assert deviations(ran.json, Generated) == []
     assert ran.json == {"file": "a.csv", "rows": 300, "seed": 20240301, "bytes": (folder / "a.csv").stat().st_size}
     with (folder / "a.csv").open(newline="") as file:
         assert len(list(csv.reader(file))) == 301
@@ -225,7 +225,7 @@ def test_status_without_a_server(run: Run, folder: Path, contract: Path) -> None
     assert not (folder / "db").exists()
     version = run("symbols", "import", str(contract), "--json").json["version"]
     ran = run("symbols", "status", "--json")
-    assert deviations(ran.json, shapes.MasterStatus) == []
+    assert deviations(ran.json, MasterStatus) == []
     assert (ran.json["own"]["version"], ran.json["own"]["rows"]) == (version, 4)
     assert ran.json["own"]["source"] == str(contract)
     assert "no instances share a server" in run("symbols", "status").out

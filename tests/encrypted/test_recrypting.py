@@ -14,7 +14,7 @@ import pytest
 
 from openalgo_cache import CacheManager
 from openalgo_cache.cli.exits import Code
-from openalgo_cache.cli.shapes import Encrypted
+from openalgo_cache.cli.shapes.encryption import Encrypted
 from openalgo_cache.errors import BackendMisconfiguredError
 from openalgo_cache.settings import Settings
 from tests.cli.conftest import Run, folder, run

@@ -26,7 +26,7 @@ from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Pen, count, printable, show
 from openalgo_cache.cli.progress import bar
 from openalgo_cache.cli.session import RefusedError, Session
-from openalgo_cache.cli.shapes import AuditFinding, AuditLine, AuditLines, AuditVerified
+from openalgo_cache.cli.shapes.audit import AuditFinding, AuditLine, AuditLines, AuditVerified
 from openalgo_cache.errors import CacheError, InvalidKeyError, UnreadableRecordError
 from openalgo_cache.keys import BlindedKeyspace, Keyspace, parse
 

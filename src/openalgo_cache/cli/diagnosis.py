@@ -10,7 +10,7 @@ from openalgo_cache.cli.checks.finding import error
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Pen, count, show
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Check, Diagnosis
+from openalgo_cache.cli.shapes.doctor import Check, Diagnosis
 from openalgo_cache.settings import InvalidSettingsError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from openalgo_cache.backends.sqlite.recrypting import ENTRIES, READS, recrypt
 from openalgo_cache.cli.output import Pen, count, show
 from openalgo_cache.cli.progress import bar
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Encrypted, Rewritten
+from openalgo_cache.cli.shapes.encryption import Encrypted, Rewritten
 from openalgo_cache.keys import OF_LOCKS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from openalgo_cache.catalogue import Durability, catalogue
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, ago, count, show, size
 from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session
-from openalgo_cache.cli.shapes import Figures, Stats
+from openalgo_cache.cli.shapes.stats import Figures, Stats
 from openalgo_cache.errors import CacheError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, count, show, size
 from openalgo_cache.cli.progress import Tell, bar
 from openalgo_cache.cli.session import RefusedError, Session
-from openalgo_cache.cli.shapes import Fields, Generated, Imported, Problem, Searched, Shown
+from openalgo_cache.cli.shapes.symbols import Fields, Generated, Imported, Problem, Searched, Shown
 from openalgo_cache.errors import UnreadableRecordError
 from openalgo_cache.symbols import Instrument, generate_master
 

@@ -15,7 +15,7 @@ from openalgo_cache.cli.keyring import roll_call
 from openalgo_cache.cli.output import Column, Pen, show
 from openalgo_cache.cli.progress import bar
 from openalgo_cache.cli.session import SYMBOLS, Session
-from openalgo_cache.cli.shapes import KeyRingVerified, RecordsByKey
+from openalgo_cache.cli.shapes.keys import KeyRingVerified, RecordsByKey
 from openalgo_cache.codec.envelope import AEAD, MAC, parse_head
 from openalgo_cache.codec.keyring import KeyRing, shown
 from openalgo_cache.codec.sealing import RingSeal

@@ -13,7 +13,7 @@ from openalgo_cache.audit import Event
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, ago, show
 from openalgo_cache.cli.session import RefusedError, Session
-from openalgo_cache.cli.shapes import HeldKey, KeyHolder, KeyRingChanged, KeyRingListed
+from openalgo_cache.cli.shapes.keys import HeldKey, KeyHolder, KeyRingChanged, KeyRingListed
 from openalgo_cache.codec.keyring import DECRYPT_ONLY, Key, KeyRing, shown
 from openalgo_cache.codec.ringfile import RingFile
 from openalgo_cache.errors import CacheError, KeyRingError

@@ -9,7 +9,7 @@ from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Pen, ago, count, show, size
 from openalgo_cache.cli.progress import bar
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import MasterStatus, OwnMaster, PublishedMaster
+from openalgo_cache.cli.shapes.symbols import MasterStatus, OwnMaster, PublishedMaster
 from openalgo_cache.symbols.shelf import Published
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from openalgo_cache.catalogue import catalogue
 from openalgo_cache.cli.output import Column, Pen, show
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Choice, Info, Policy, Ring, Setting
+from openalgo_cache.cli.shapes.info import Choice, Info, Policy, Ring, Setting
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.errors import CacheError
 from openalgo_cache.expiry import describe, earliest

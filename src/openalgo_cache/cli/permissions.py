@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openalgo_cache.cli.exits import Code
-from openalgo_cache.cli.grants import AccessListed, Allowed, Granted
 from openalgo_cache.cli.output import Column, Pen, show
 from openalgo_cache.cli.session import Session
+from openalgo_cache.cli.shapes.access import AccessListed, Allowed, Granted
 from openalgo_cache.policy.callers import is_own
 from openalgo_cache.policy.rules import RIGHTS, Grant, Right
 

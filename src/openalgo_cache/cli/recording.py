@@ -11,7 +11,7 @@ from openalgo_cache.backends.sqlite.inspection import inspect
 from openalgo_cache.catalogue import Durability, policy_of
 from openalgo_cache.cli.output import Pen, show
 from openalgo_cache.cli.session import RefusedError, Session
-from openalgo_cache.cli.shapes import Used
+from openalgo_cache.cli.shapes.use import Used
 from openalgo_cache.errors import CacheError
 from openalgo_cache.selection.record import DamagedRecordError, read_record
 

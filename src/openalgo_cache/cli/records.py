@@ -16,7 +16,7 @@ from openalgo_cache.catalogue import Durability, policy_of
 from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Pen, count, date, show, span
 from openalgo_cache.cli.session import RefusedError, Session
-from openalgo_cache.cli.shapes import Cleared, Deleted, Got, Keys, Listed, Stored
+from openalgo_cache.cli.shapes.entries import Cleared, Deleted, Got, Keys, Listed, Stored
 from openalgo_cache.errors import InvalidKeyError, UnreadableRecordError
 from openalgo_cache.keys import Key, parse, text
 from openalgo_cache.sentinels import DEFAULT, MISSING, Ttl

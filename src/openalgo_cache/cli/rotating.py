@@ -11,7 +11,7 @@ from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, count, show
 from openalgo_cache.cli.progress import bar, interruptible
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import KeyUse, Retired, Rotated
+from openalgo_cache.cli.shapes.rotation import KeyUse, Retired, Rotated
 from openalgo_cache.codec.keyring import shown
 from openalgo_cache.rotation.rotating import KeyInUseError, Rotation
 from openalgo_cache.rotation.tally import Tally

@@ -16,7 +16,7 @@ from openalgo_cache.cli.exits import Code
 from openalgo_cache.cli.output import Column, Pen, date, show, size
 from openalgo_cache.cli.progress import Tell, bar, interruptible
 from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session, hold_to_its_records, seals_of
-from openalgo_cache.cli.shapes import Copied, Exported, InFile, Moved, Restored
+from openalgo_cache.cli.shapes.transfers import Copied, Exported, InFile, Moved, Restored
 from openalgo_cache.errors import ConfigurationError, UnreadableRecordError
 from openalgo_cache.manager import Options
 from openalgo_cache.transfer import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openalgo_cache.cli.shapes import Check
+from openalgo_cache.cli.shapes.doctor import Check
 
 
 def ok(check: str, what: str) -> Check:

@@ -14,7 +14,7 @@ from openalgo_cache import accesslist, files
 from openalgo_cache.cli.checks.finding import error, ok, warning
 from openalgo_cache.cli.output import count, size
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Check
+from openalgo_cache.cli.shapes.doctor import Check
 
 LITTLE_SPACE: Final = 512 << 20
 NO_SPACE: Final = 64 << 20

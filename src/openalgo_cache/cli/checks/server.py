@@ -12,7 +12,7 @@ from openalgo_cache.backends.resp.rights import COMMANDS, COMMANDS_OF_ANNOUNCERS
 from openalgo_cache.cli.checks.finding import error, ok, warning
 from openalgo_cache.cli.serverlook import Seen, look_at
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Check
+from openalgo_cache.cli.shapes.doctor import Check
 from openalgo_cache.errors import CacheError
 from openalgo_cache.settings import Server
 from openalgo_cache.settings.server import SESSION

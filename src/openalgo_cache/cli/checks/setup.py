@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from openalgo_cache.cli.checks.finding import error, ok, warning
 from openalgo_cache.cli.overview import ring
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Check
+from openalgo_cache.cli.shapes.doctor import Check
 from openalgo_cache.errors import CacheError
 from openalgo_cache.expiry import until
 from openalgo_cache.selection.record import DamagedRecordError, read_record

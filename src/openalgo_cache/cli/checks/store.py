@@ -18,7 +18,7 @@ from openalgo_cache.catalogue import Durability, policy_of
 from openalgo_cache.cli.checks.finding import error, ok, warning
 from openalgo_cache.cli.output import ago, count
 from openalgo_cache.cli.session import Session
-from openalgo_cache.cli.shapes import Check
+from openalgo_cache.cli.shapes.doctor import Check
 from openalgo_cache.errors import CacheError
 from openalgo_cache.symbols.version import MasterVersion
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from openalgo_cache.cli.app import app, command
-from openalgo_cache.cli.grants import AccessListed, Allowed
 from openalgo_cache.cli.options import Json, Name
+from openalgo_cache.cli.shapes.access import AccessListed, Allowed
 
 access = typer.Typer(
     no_args_is_help=True,

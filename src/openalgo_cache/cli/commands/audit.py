@@ -8,7 +8,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json, TypedKey, cache_name
-from openalgo_cache.cli.shapes import AuditLines, AuditVerified
+from openalgo_cache.cli.shapes.audit import AuditLines, AuditVerified
 
 audit = typer.Typer(
     no_args_is_help=True,

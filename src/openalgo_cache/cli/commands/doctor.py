@@ -6,7 +6,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Diagnosis
+from openalgo_cache.cli.shapes.doctor import Diagnosis
 
 
 @command(app, "doctor", Diagnosis, "doctor", "doctor --json")

@@ -8,7 +8,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Encrypted
+from openalgo_cache.cli.shapes.encryption import Encrypted
 
 
 @command(app, "encrypt-files", Encrypted, "encrypt-files", "encrypt-files --decrypt")

@@ -8,7 +8,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Blinded, Encrypted, Json, Key, Name, TypedKey
-from openalgo_cache.cli.shapes import Cleared, Deleted, Got, Keys, Stored
+from openalgo_cache.cli.shapes.entries import Cleared, Deleted, Got, Keys, Stored
 
 
 @command(app, "get", Got, "get settings theme", "get settings theme --reveal", "get auth user_123 --json")

@@ -8,7 +8,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Info
+from openalgo_cache.cli.shapes.info import Info
 
 
 @command(app, "info", Info, "info", "info --all", "--env-file /srv/openalgo/.env info --json")

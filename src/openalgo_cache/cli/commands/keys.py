@@ -9,7 +9,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Caches, Json
-from openalgo_cache.cli.shapes import KeyRingChanged, KeyRingListed, KeyRingVerified
+from openalgo_cache.cli.shapes.keys import KeyRingChanged, KeyRingListed, KeyRingVerified
 
 keys = typer.Typer(
     no_args_is_help=True,

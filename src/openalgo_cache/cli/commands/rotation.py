@@ -9,7 +9,7 @@ import typer
 from openalgo_cache.cli.app import command
 from openalgo_cache.cli.commands.keys import KeyId, keys
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Retired, Rotated
+from openalgo_cache.cli.shapes.rotation import Retired, Rotated
 
 
 @command(keys, "keys rotate", Rotated, "keys rotate", "keys rotate --retire", "keys rotate --json")

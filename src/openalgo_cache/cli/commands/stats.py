@@ -8,7 +8,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json, cache_name
-from openalgo_cache.cli.shapes import Stats
+from openalgo_cache.cli.shapes.stats import Stats
 
 
 @command(app, "stats", Stats, "stats", "stats auth", "stats auth --json")

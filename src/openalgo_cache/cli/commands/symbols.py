@@ -9,7 +9,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Generated, Imported, MasterStatus, Searched, Shown
+from openalgo_cache.cli.shapes.symbols import Generated, Imported, MasterStatus, Searched, Shown
 
 _STDIN = Path("-")
 

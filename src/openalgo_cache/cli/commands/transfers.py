@@ -9,7 +9,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Caches, Json, KeepExisting, Overwrite, SkipUnreadable
-from openalgo_cache.cli.shapes import Copied, Exported, Restored
+from openalgo_cache.cli.shapes.transfers import Copied, Exported, Restored
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The file.", dir_okay=False, show_default=False)]
 

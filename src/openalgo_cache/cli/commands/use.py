@@ -8,7 +8,7 @@ import typer
 
 from openalgo_cache.cli.app import app, command
 from openalgo_cache.cli.options import Json
-from openalgo_cache.cli.shapes import Used
+from openalgo_cache.cli.shapes.use import Used
 
 
 @command(app, "use", Used, "use sqlite")

@@ -1,4 +1,4 @@
-"""The shapes of what ``access --json`` prints; see ``shapes.py``."""
+"""What the commands of ``access`` print with ``--json``."""
 
 from __future__ import annotations
 
