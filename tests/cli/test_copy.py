@@ -83,7 +83,9 @@ def test_some_caches(run: Run, application: Application) -> None:
     ran = run(*COPY, "--cache", "settings", "--cache", "broker", "--cache", "settings", "--json")
     assert moved(ran.json["caches"]) == {"settings": 1}
     assert "Copied 1 entry from sqlite to elsewhere." in run(*COPY, "--cache", "quotes").out
-    assert sorted(path.name for path in Path("elsewhere").glob("*.db")) == ["cache_quotes.db", "cache_settings.db"]
+    made = {path.name for path in Path("elsewhere").glob("*.db")}
+    made.discard("cache_key.holders.db")  # a command that takes a second tells other hosts which keys it holds
+    assert made == {"cache_quotes.db", "cache_settings.db"}
     assert "nothing to copy" in run(*COPY, "--cache", "broker").out
 
 
