@@ -35,7 +35,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "base_folder": tmp_path,
         "cache_backend": brand,
         "cache_namespace": f"cold-{secrets.token_hex(6)}",
-        f"{brand}_operation_timeout": PATIENCE,
         **request.getfixturevalue(request.param).settings(),
     }
 

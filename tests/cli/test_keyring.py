@@ -196,7 +196,7 @@ def shared(redis_server: ServerProcess, tmp_path: Path) -> Callable[..., dict[st
         folder.mkdir(exist_ok=True)
         return {
             **redis_server.settings(), "cache_backend": "redis", "redis_key_prefix": prefix, "instance_id": name,
-            "multi_instance_mode": True, "redis_operation_timeout": 5.0, "base_folder": folder,
+            "multi_instance_mode": True, "base_folder": folder,
             "sqlite_cache_path": folder / "db" / "cache", **more,
         }  # fmt: skip
 

@@ -38,7 +38,7 @@ while line := sys.stdin.readline().split():
 
 def settings(server: ServerProcess, brand: str) -> dict[str, Any]:
     """Return the settings of a manager on a server."""
-    return {"backend": brand, **server.settings(brand), f"{brand}_operation_timeout": 5.0}
+    return {"backend": brand, **server.settings(brand)}
 
 
 def read_until_it_is_back(cache: Cache) -> None:

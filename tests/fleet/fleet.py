@@ -166,7 +166,8 @@ def running(
 
 
 def _variables(store: ServerProcess, database: str, ring: Path) -> dict[str, str]:
-    server = {name.upper(): str(value) for name, value in store.settings().items()}
+    found = {name: value for name, value in store.settings().items() if not name.endswith("_timeout")}  # as at work
+    server = {name.upper(): str(value) for name, value in found.items()}
     return {
         **server,
         "CACHE_BACKEND": store.program.brand,

@@ -179,7 +179,7 @@ def test_a_logout_reaches_the_other_instance(server: ServerProcess, start: Start
 def test_a_server_that_is_away_is_no_logout(start: StartInstance, start_server: Callable[..., ServerProcess]) -> None:
     """The answer is 503 and the cookie stays; when the server is back, so is the session."""
     server = start_server("redis")
-    one, other = start(server), start(server)
+    one, other = start(server), start(server, REDIS_OPERATION_TIMEOUT="0.25")
     _, _, number = one.get("/login")
     server.pause()
     assert other.get("/", number)[::2] == (503, number)

@@ -214,7 +214,6 @@ def open_house(redis_server: ServerProcess, tmp_path: Path) -> Iterator[Callable
                     **redis_server.settings(),
                     cache_backend="redis",
                     redis_key_prefix=f"t{os.getpid()}-{tmp_path.name}",
-                    redis_operation_timeout=5.0,
                     instance_id=name,
                     sqlite_cache_path=folder / "cache",
                     **settings,

@@ -53,7 +53,7 @@ def open_house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     houses = []
 
     def open_() -> CacheManager:
-        houses.append(manager(tmp_path, backend=request.param, redis_operation_timeout=5.0, **settings))
+        houses.append(manager(tmp_path, backend=request.param, **settings))
         return houses[-1]
 
     yield open_

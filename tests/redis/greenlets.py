@@ -26,7 +26,7 @@ from openalgo_cache.locks import start_new_thread
 from tests.redis.near_workers import house, is_near
 
 port, folder = int(sys.argv[2]), Path(sys.argv[3])
-settings = {"redis_host": "127.0.0.1", "redis_port": port}
+settings = {"redis_host": "127.0.0.1", "redis_port": port, "redis_operation_timeout": 20.0}
 WRITER = f"""
 import sys
 from pathlib import Path

@@ -29,8 +29,7 @@ class Ledger:
 def house(folder: Path, variables: dict[str, Any], **more: Any) -> Any:
     """Return a manager whose caches are on a server."""
     backend = next(iter(variables)).partition("_")[0]
-    patience = {f"{backend}_operation_timeout": 5.0}
-    return manager(folder, backend=backend, **{**patience, **variables, **more})
+    return manager(folder, backend=backend, **{**variables, **more})
 
 
 def is_near(cache: Cache, key: str) -> bool:

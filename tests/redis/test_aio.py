@@ -48,7 +48,7 @@ def open_cache(tmp_path: Path) -> Iterator[Open]:
     def open_cache(server: Any, **settings: Any) -> Cache:
         found = server.settings()
         brand = "valkey" if "valkey_port" in found else "redis"
-        patience = {f"{brand}_operation_timeout": PATIENCE, f"{brand}_timeout": PATIENCE}
+        patience = {f"{brand}_timeout": PATIENCE}
         options = {"cache_near_enabled": False, "cache_namespace": tmp_path.name.replace("_", "-").lower()}
         house = manager(tmp_path, backend=brand, **patience | options | found | settings)
         houses.append(house)

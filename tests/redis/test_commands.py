@@ -164,7 +164,7 @@ def test_a_change_in_between_is_noticed(redis_server: ServerProcess) -> None:
 
 def test_large_bulks(redis_cluster: Cluster) -> None:
     """Thousands of keys go out in portions, on a cluster to each node its own; scanning finds each once."""
-    store: Any = backend(redis_cluster.settings(), redis_operation_timeout=20.0)
+    store: Any = backend(redis_cluster.settings())
     entries = {f"{KEY}{number}": Entry(b"%d" % number, None) for number in range(5_000)}
     store.set_many(entries)
     assert store.get_many(entries) == entries
@@ -190,7 +190,7 @@ def test_a_scan_holds_no_connection(redis_server: ServerProcess) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_has_connections_of_its_own(redis_server: ServerProcess) -> None:
     """Parent and child use the same backend at the same time, and neither gets the other's answers."""
-    store = backend(redis_server.settings(), redis_operation_timeout=20.0)
+    store = backend(redis_server.settings())
     entries = {f"{KEY}{number}": Entry(b"%d" % number, None) for number in range(50)}
     store.set_many(entries)
     children = []
@@ -213,7 +213,7 @@ def test_a_forked_child_has_connections_of_its_own(redis_server: ServerProcess) 
 def test_a_child_forked_during_an_outage_looks_for_itself(start_server: Callable[..., ServerProcess]) -> None:
     """The thread that looks after the server stayed with the parent."""
     server = start_server("redis")
-    store = backend(server.settings(), redis_operation_timeout=5.0)
+    store = backend(server.settings())
     store.set(KEY, Entry(b"", None))
     server.kill()
     with pytest.raises(BackendUnavailableError):
@@ -246,7 +246,7 @@ def test_a_unix_socket(redis_server: ServerProcess) -> None:
 
 def test_threads_that_add_the_same_key(redis_server: ServerProcess) -> None:
     """One of them does."""
-    store = backend(redis_server.settings(), redis_operation_timeout=20.0)
+    store = backend(redis_server.settings())
     added: list[int] = []
 
     def add(number: int) -> None:

@@ -43,10 +43,8 @@ class OnServer(Contract):
         self._variables = request.getfixturevalue(self.fixture).settings()
 
     def make_settings(self, folder: Path) -> Settings:
-        """Add where the server is, and the patience of a busy machine."""
-        prefix = self.tested.name
-        patience: dict[str, Any] = {f"{prefix}_operation_timeout": 20.0}
-        return replace(super().make_settings(folder), **self._variables, **patience)
+        """Add where the server is."""
+        return replace(super().make_settings(folder), **self._variables)
 
     def make_backend(self, request: Request) -> CacheBackend:
         """Make a backend on the server of the session."""

@@ -27,8 +27,7 @@ from openalgo_cache import CacheManager, Settings
 from openalgo_cache.locks import sleep as really_sleep, start_new_thread
 
 given = json.loads(sys.argv[1])
-settings = Settings(cache_backend=given["backend"], cache_near_enabled=False, redis_operation_timeout=given["timeout"],
-    redis_pool_size=4, **given["server"])
+settings = Settings(cache_backend=given["backend"], cache_near_enabled=False, redis_pool_size=4, **given["server"])
 manager = CacheManager(settings)
 cache = manager.get_cache("quotes")
 report = {"errors": [], "wrong": 0, "longest": 0.0}
@@ -87,7 +86,7 @@ def run(way: str, server: ServerProcess, folder: Path, timeout: float) -> dict[s
     given = {
         "way": way,
         "backend": server.program.brand,
-        "server": server.settings(),
+        "server": server.settings() | {f"{server.program.brand}_operation_timeout": timeout},
         "pid": server.pid,
         "timeout": timeout,
     }
@@ -128,6 +127,6 @@ def test_an_outage_under_greenlets(start_server: Any, tmp_path: Path, way: str) 
     assert report["errors"] == []
     value, seconds = report["frozen"]
     assert value is None
-    assert seconds < 1.3
-    assert report["open"] < 0.2
+    assert seconds < 2  # the time of an operation, and not twice
+    assert report["open"] < 1  # not even that of one
     assert report["back"] < 3

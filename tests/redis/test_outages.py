@@ -14,6 +14,7 @@ import pytest
 
 from openalgo_cache.backends.base import Entry
 from openalgo_cache.errors import BackendUnavailableError
+from openalgo_cache.manager import CacheManager
 from tests.redis.stores import PREFIX, Readers, backend, manager
 from tests.servers.process import HOST, ServerProcess, free_port, wait_until
 
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.server, pytest.mark.xdist_group("outages")]
 
 KEY = PREFIX + "key"
 NEVER = {"cache_near_enabled": False}
+WAITS = 0.25
+"""Seconds that an operation may take where a test looks how long readers wait."""
 
 
 class Watcher:
@@ -43,9 +46,14 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+def impatient(server: ServerProcess, folder: Path) -> CacheManager:
+    """Return a manager whose operations have as little time as they have by default."""
+    return manager(folder, server.settings(), **NEVER, **{f"{server.program.brand}_operation_timeout": WAITS})
+
+
 def freeze(server: ServerProcess, tmp_path: Path, *, times: int, seconds: float) -> None:
     """Freeze a server under load, and see how long readers wait, and when they have their values again."""
-    made = manager(tmp_path, server.settings(), **NEVER)
+    made = impatient(server, tmp_path)
     cache = made.get_cache("quotes")
     cache.set("key", "value")
     with Readers(lambda: cache.get("key") == "value") as readers, Readers(_look_at_the_clock, 1) as idle:
@@ -61,10 +69,10 @@ def freeze(server: ServerProcess, tmp_path: Path, *, times: int, seconds: float)
             assert back_at - resumed_at <= 3
             during = readers.between(frozen_at, resumed_at)
             noise = _of_the_machine(idle, frozen_at, resumed_at)
-            assert max(read.took for read in during) <= 0.3 + max(noise)
+            assert max(read.took for read in during) < 2 * WAITS + max(noise)  # once, and none twice
             behind = sorted(read.took for read in during if read.at > frozen_at + 0.35)  # the breaker is open by then
             assert len(behind) > 100
-            assert behind[len(behind) * 99 // 100] <= 0.005 + noise[len(noise) * 99 // 100]
+            assert behind[len(behind) * 99 // 100] < WAITS / 2 + noise[len(noise) * 99 // 100]  # they do not wait
             assert not any(read.found for read in during if read.at > frozen_at + 0.35)
     assert readers.errors == []
     made.close()
@@ -99,7 +107,7 @@ def test_a_server_that_is_frozen_again_and_again(
 
 def kill(server: ServerProcess, tmp_path: Path, *, times: int) -> None:
     """Kill and restart a server under load."""
-    made = manager(tmp_path, server.settings(), **NEVER)
+    made = impatient(server, tmp_path)
     cache = made.get_cache("quotes")
 
     def look() -> bool:
@@ -119,7 +127,7 @@ def kill(server: ServerProcess, tmp_path: Path, *, times: int) -> None:
             assert time.monotonic() - started_at <= 3
     assert readers.errors == []
     noise = _of_the_machine(idle, 0, time.monotonic())
-    assert max(read.took for read in readers.reads) <= 0.3 + max(noise)
+    assert max(read.took for read in readers.reads) < 2 * WAITS + max(noise)
     made.close()
 
 
@@ -171,8 +179,8 @@ def test_an_outage_is_logged_once(
 
 
 def test_a_server_that_is_away_at_the_start(tmp_path: Path) -> None:
-    """A cache goes on without it; state and deletes from encrypted caches raise, at once."""
-    made = manager(tmp_path, {"redis_host": HOST, "redis_port": free_port()})
+    """A cache goes on without it; state and deletes from encrypted caches raise, at once: nobody waits for anything."""
+    made = manager(tmp_path, {"redis_host": HOST, "redis_port": free_port(), "redis_operation_timeout": 60.0})
     quotes, auth, running = (made.get_cache(name) for name in ("quotes", "auth", "running_strategies"))
     assert quotes.get("key") is None
     started = time.monotonic()
@@ -182,14 +190,14 @@ def test_a_server_that_is_away_at_the_start(tmp_path: Path) -> None:
     for verb in (lambda: auth.delete("key"), lambda: running.get("key"), lambda: running.set("key", 1)):
         with pytest.raises(BackendUnavailableError, match="REDIS_HOST"):
             verb()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 30
     made.close()
 
 
 def test_a_restart_between_two_operations_is_not_noticed(start_server: Callable[..., ServerProcess]) -> None:
     """The idle connections are dead then; whatever comes next, it is tried once more on a new one."""
     server = start_server("redis", {"appendonly": "yes", "appendfsync": "always"})
-    store = backend(server.settings(), redis_operation_timeout=5.0)
+    store = backend(server.settings())
     verbs: list[Callable[[], Any]] = [
         lambda: store.get(KEY),
         lambda: store.set(KEY, Entry(b"new", None)),
@@ -209,7 +217,7 @@ def test_a_restart_between_two_operations_is_not_noticed(start_server: Callable[
 def test_many_threads_share_few_connections(start_server: Callable[..., ServerProcess]) -> None:
     """No more than REDIS_POOL_SIZE are opened; the others wait for their turn, but not longer than an operation."""
     server = start_server("redis")
-    store = backend(server.settings(), redis_pool_size=3, redis_operation_timeout=10.0)
+    store = backend(server.settings(), redis_pool_size=3)
     store.set(KEY, Entry(b"payload", None))
 
     def work() -> None:
@@ -230,7 +238,7 @@ def test_many_threads_share_few_connections(start_server: Callable[..., ServerPr
 def test_a_pool_that_is_too_small_is_no_outage(start_server: Callable[..., ServerProcess]) -> None:
     """Who finds no free connection in time hears which variable to raise; the server is not taken for dead."""
     server = start_server("redis")
-    store = backend(server.settings(), redis_pool_size=1, redis_operation_timeout=0.3)
+    store = backend(server.settings(), redis_pool_size=1, redis_operation_timeout=1.0)
     store.get(KEY)
     node = store._client._topology.node(KEY)
     connection, _ = node._pools.own().take(time.monotonic() + 1)

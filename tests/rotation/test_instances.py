@@ -50,7 +50,6 @@ def hosts(tmp_path: Path, redis_server: ServerProcess) -> Iterator[tuple[Host, H
     variables = {
         **redis_server.settings(),
         "redis_key_prefix": prefix,
-        "redis_operation_timeout": 20.0,
         "cache_backend": "redis",
         "multi_instance_mode": True,
     }

@@ -64,7 +64,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "redis":
         server: ServerProcess = request.getfixturevalue("redis_server")
         prefix = f"t{tmp_path.name[-20:]}-{id(tmp_path)}"
-        variables = {**server.settings(), "redis_key_prefix": prefix, "redis_operation_timeout": 20.0}
+        variables = {**server.settings(), "redis_key_prefix": prefix}
 
     def make_manager(**more: Any) -> CacheManager:
         return CacheManager(Settings(base_folder=tmp_path, cache_backend=request.param, **{**variables, **more}))
@@ -347,11 +347,7 @@ def test_what_instances_share_is_sealed_anew(tmp_path: Path, redis_server: Serve
     (tmp_path / "master.csv").write_text(csv_of(ROWS), encoding="utf-8")
 
     def instance(name: str) -> CacheManager:
-        variables: dict[str, Any] = {
-            **redis_server.settings(),
-            "redis_key_prefix": prefix,
-            "redis_operation_timeout": 20.0,
-        }
+        variables: dict[str, Any] = {**redis_server.settings(), "redis_key_prefix": prefix}
         variables |= {"base_folder": tmp_path / name, "cache_key_file": ring.path, "instance_name": name}
         return CacheManager(Settings(cache_backend="redis", **variables))
 

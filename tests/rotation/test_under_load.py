@@ -66,7 +66,7 @@ def place_of(request: pytest.FixtureRequest, backend: str) -> tuple[ServerProces
     if backend == "sqlite":
         return None, {"cache_backend": backend}
     server: ServerProcess = request.getfixturevalue("start_server")(backend)
-    return server, {"cache_backend": backend, **server.settings(), f"{backend}_operation_timeout": 20.0}
+    return server, {"cache_backend": backend, **server.settings()}
 
 
 def everything_on(server: ServerProcess | None) -> bytes:

@@ -118,7 +118,7 @@ class Ground:
     def house(self, place: str = "here", clock: Clock = system_clock, **settings: Any) -> CacheManager:
         """Return a manager; those of one place have one key ring."""
         (folder := self._folder / place).mkdir(exist_ok=True)
-        where = {} if self._server is None else self._server.settings() | {f"{self.name}_operation_timeout": 5.0}
+        where = {} if self._server is None else self._server.settings()
         house = manager(folder, clock, self.name, **where, **{"cache_near_enabled": False, **settings})
         self._opened.append(house)
         return house

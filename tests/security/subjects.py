@@ -171,7 +171,9 @@ class OnServer(_Installation):
         **settings: Any,
     ) -> None:
         self.server = server
-        there = server.settings() | {"redis_port": at or server.port}
+        there = server.settings()
+        if at is not None:  # a line that may be cut
+            there |= {"redis_port": at, "redis_operation_timeout": 0.25}
         super().__init__(name, folder, now, cache_backend="redis", **there, **settings)
 
     def read(self, name: str, key: str) -> bytes | None:

@@ -89,7 +89,7 @@ def town_on(name: str, folder: Path, server: Callable[[str], Any]) -> Iterator[t
     client = None
     if name in {"redis", "valkey"}:
         running = server(f"{name}_server")
-        where |= running.settings() | {f"{name}_operation_timeout": 5.0}
+        where |= running.settings()
         client = running.client()
         empty = client.flushall
     town = Town(folder, **where)

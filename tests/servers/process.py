@@ -158,13 +158,16 @@ class ServerProcess:
             return client.execute_command(*words)
 
     def settings(self, name: str | None = None) -> dict[str, Any]:
-        """Return what ``Settings`` needs to find it.
+        """Return what ``Settings`` needs to find it, and the patience of a machine that is busy with something else.
+
+        A test that takes its server away from a cache says itself how long an operation may take then.
 
         Args:
             name: ``redis`` or ``valkey``: whose variables; those of its own brand if left out.
         """
         prefix = name or self.program.brand
         found: dict[str, Any] = {"host": "localhost" if self.tls else HOST, "port": self.port}
+        found["operation_timeout"] = DEADLINE
         if self.login is not None:
             found |= {"username": self.login.username, "password": self.login.password}
         if self.tls is not None:

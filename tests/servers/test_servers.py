@@ -33,7 +33,7 @@ def test_a_server_of_ones_own(start_server: Callable[..., ServerProcess], brand:
         server.ask("PING")
     assert server.start().port == port
     assert server.ask("GET", "key") == b"value"
-    assert server.settings() == {f"{brand}_host": HOST, f"{brand}_port": port}
+    assert server.settings().items() >= {f"{brand}_host": HOST, f"{brand}_port": port}.items()
 
 
 def test_a_server_with_a_password(start_server: Callable[..., ServerProcess]) -> None:

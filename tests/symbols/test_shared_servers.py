@@ -101,7 +101,7 @@ class Instances:
             (folder / FILE_NAME).write_text(RING)
         return {
             **self.server.settings(), "cache_backend": self._brand, "sqlite_cache_path": folder / "cache",
-            "redis_key_prefix": self._prefix, "instance_id": name, f"{self._brand}_operation_timeout": 5.0,
+            "redis_key_prefix": self._prefix, "instance_id": name,
         }  # fmt: skip
 
 

@@ -26,7 +26,6 @@ __all__ = ["run"]  # a fixture
 pytestmark = pytest.mark.server
 
 Open = Callable[..., Cache]
-PATIENT: dict[str, Any] = {"redis_operation_timeout": 20.0}
 KINDS: tuple[Options, ...] = ({}, {"encrypted": True}, {"encrypted": True, "blinded": True})
 
 
@@ -40,7 +39,7 @@ def open_cache(tmp_path: Path) -> Iterator[Callable[..., Open]]:
     with ExitStack() as exits:
 
         def make(**settings: Any) -> Open:
-            made = manager(tmp_path, cache_namespace=namespace, **{**PATIENT, **settings})
+            made = manager(tmp_path, cache_namespace=namespace, **settings)
             made.ring()
 
             def open_on(backend: str, name: str, **options: Any) -> Cache:
@@ -229,7 +228,7 @@ def test_what_another_store_could_not_delete(
 ) -> None:
     """A delete that the server has lost is not struck out by a copy from it, to it, or by the files' own deletes."""
     server = start_server("redis")
-    on = open_cache(**server.settings(), redis_timeout=0.5, redis_operation_timeout=0.25)
+    on = open_cache(**server.settings() | {"redis_timeout": 0.5, "redis_operation_timeout": 0.25})
     files, remote = on("sqlite", "auth"), on("redis", "auth")
     for cache in (files, remote):
         cache.set_many({"revoked": "token", "other": "token"})
