@@ -25,8 +25,8 @@ pytestmark = pytest.mark.every_stack
 
 _NOTICED = 0.1
 """Seconds within which instances on a server hear of a change. On files each look sees it: there is nothing to hear."""
-_TRIES = 5
-"""A machine that is busy with something else is no finding: it has to be as quick once, and right each time."""
+_TRIES = 20
+"""A machine that is busy with something else is no finding: it has to be as quick once, and right until then."""
 
 
 @pytest.fixture
@@ -87,9 +87,11 @@ def both(stack: Stack, host: Host, second: Host, credentials: Credentials) -> Bo
 
 
 def quick(change: Callable[[int], float]) -> None:
-    """Make several changes, and make sure that one of them was heard of as quickly as it has to be."""
-    took = [change(number) for number in range(_TRIES)]
-    assert min(took) < _NOTICED, took
+    """Make changes until one of them is heard of as quickly as it has to be."""
+    took: list[float] = []
+    while not took or took[-1] >= _NOTICED:
+        assert len(took) < _TRIES, took
+        took.append(change(len(took)))
 
 
 def test_a_key_ends(both: Both, credentials: Credentials) -> None:

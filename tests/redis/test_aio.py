@@ -162,16 +162,20 @@ def test_reads_are_traced(cache: Cache) -> None:
 # Many at a time
 
 
-def test_a_thousand_reads_share_the_connections_of_a_loop(cache: Cache, redis_server: ServerProcess) -> None:
+def test_a_thousand_reads_share_the_connections_of_a_loop(
+    start_server: Callable[..., ServerProcess], open_cache: Open
+) -> None:
     """None fails, and none opens more."""
+    server = start_server("redis")  # nobody else's connections come and go there
+    cache = open_cache(server)
     cache.set("NIFTY", 1)
-    before = clients(redis_server)
+    before = clients(server)
     most = 0
 
     async def read() -> list[Any]:
         nonlocal most
         answers = await asyncio.gather(*(cache.aio.get("NIFTY") for _ in range(1_000)))
-        most = await asyncio.to_thread(clients, redis_server)
+        most = await asyncio.to_thread(clients, server)
         return answers
 
     assert asyncio.run(read()) == [1] * 1_000
@@ -217,10 +221,12 @@ def test_one_connection_serves_everybody(redis_server: ServerProcess, open_cache
     cache.clear()
 
 
-def test_a_loop_takes_its_connections_with_it(cache: Cache, redis_server: ServerProcess) -> None:
+def test_a_loop_takes_its_connections_with_it(start_server: Callable[..., ServerProcess], open_cache: Open) -> None:
     """Loops in turn, and in threads, leave none behind."""
+    server = start_server("redis")
+    cache = open_cache(server)
     cache.set("NIFTY", 1)
-    before = clients(redis_server)
+    before = clients(server)
 
     async def read() -> None:
         assert await asyncio.gather(*(cache.aio.get("NIFTY") for _ in range(5))) == [1] * 5
@@ -232,7 +238,7 @@ def test_a_loop_takes_its_connections_with_it(cache: Cache, redis_server: Server
         thread.start()
     for thread in threads:
         thread.join()
-    wait_until(lambda: clients(redis_server) <= before, "the connections were closed")
+    wait_until(lambda: clients(server) <= before, "the connections were closed")
     assert not node(cache)._pools._of_loops
 
 
