@@ -178,6 +178,17 @@ def test_started_anew(stage: Stage) -> None:
     wait_until(lambda: stage.log(strategy).count("changed") == 2, "the run after the last one")
 
 
+@pytest.mark.parametrize("ahead", [30, -30])
+def test_whoever_starts_it_has_another_clock(stage: Stage, ahead: float) -> None:
+    """Than the instance that runs it: each wish is one run all the same, neither many nor none."""
+    strategies = stage.host.strategies
+    strategy = strategies.add(USER, "one", "print('done')").id
+    for times in (1, 2):
+        strategies._changed(USER, strategy, {"wanted_since": stage.hands.now + ahead + times})
+        stage.wait(strategy, "finished")
+        assert stage.log(strategy).count("done") == times
+
+
 def test_a_restart_of_the_host(stack: Stack, stage: Stage, settings: Settings) -> None:
     """The strategy is resumed, knows its position, and the order book is as it was."""
     source = """

@@ -52,7 +52,9 @@ def ran(host: Host, strategy_id: str, log: str = "", **run: Any) -> Lease:
         assert lease is not None
         means.states.begin(strategy_id, lease.fence)
         version = means.runs.begin(strategy_id, lease).version
-        means.runs.save(strategy_id, Run("east", "machine", 4711, 0.0, host.clock(), **run), version, lease)
+        wish = next(one.wanted_since for one in means.configs.all() if one.id == strategy_id) or 0.0
+        record = Run("east", "machine", 4711, 0.0, host.clock(), wish, **run)
+        means.runs.save(strategy_id, record, version, lease)
         means.tails.publish(strategy_id, log)
     return lease
 

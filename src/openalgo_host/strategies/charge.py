@@ -81,7 +81,7 @@ class Charge:
         is_wanted = config is not None and config.wanted_since is not None and is_due(config.schedule, now)
         self.config = config = config or self.config
         run = self._last.run
-        is_new_wish = run is None or (config.wanted_since or 0.0) > run.started_at
+        is_new_wish = run is None or not run.serves(config)
         if self._child is not None:
             self._look(self._child, ends=not is_wanted or is_new_wish)
         elif not is_wanted or (run is not None and run.is_finished(config, now)):
@@ -157,7 +157,8 @@ class Charge:
         }
         child = Child(config.name, source, variables, {"OPENALGO_API_KEY": key}, self._folder, self._log, self._wake)
         try:
-            run = Run(means.instance, MACHINE, child.pid, child.process_started, now, failures=failures)
+            wish = config.wanted_since or 0.0
+            run = Run(means.instance, MACHINE, child.pid, child.process_started, now, wish, failures=failures)
             self._last = self._write(self._last, run)
         except BaseException:  # nobody would know of it
             child.kill()

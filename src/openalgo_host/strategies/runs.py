@@ -38,6 +38,7 @@ class Run:
         pid: Of its process.
         process_started: When that started, by the system's own account: with the pid it is the process's identity.
         started_at: When the host started it, in seconds since the epoch.
+        wish: The configuration's ``wanted_since`` that it was started for.
         outcome: How it is.
         exit: Its exit code; minus the signal's number if one ended it; None while it runs.
         failures: How many runs in a row have failed, this one included.
@@ -48,14 +49,22 @@ class Run:
     pid: int
     process_started: float
     started_at: float
+    wish: float = 0.0
     outcome: Outcome = Outcome.RUNNING
     exit: int | None = None
     failures: int = 0
 
+    def serves(self, config: Config) -> bool:
+        """Return whether the user has not stopped or started the strategy since it was started for this.
+
+        The two moments are those of two instances, whose clocks differ: only whether they are the same one counts.
+        """
+        return self.wish == config.wanted_since
+
     def is_finished(self, config: Config, now: float) -> bool:
         """Return whether the strategy is done, until its next window begins or the user starts it again."""
-        since = max(config.wanted_since or 0.0, due_since(config.schedule, now) or 0.0)
-        return self.outcome is Outcome.FINISHED and self.started_at >= since
+        is_done = self.outcome is Outcome.FINISHED and self.serves(config)
+        return is_done and self.started_at >= (due_since(config.schedule, now) or 0.0)
 
 
 class Last(NamedTuple):

@@ -234,7 +234,7 @@ def _view(config: Config, run: Run | None, now: float) -> StrategyView:
 
 def _state(config: Config, run: Run | None, now: float) -> str:
     """Say how a strategy is; a process that is to end soon still counts as running."""
-    if run is not None and run.outcome is Outcome.RUNNING and run.started_at >= (config.wanted_since or 0.0):
+    if run is not None and run.outcome is Outcome.RUNNING and (config.wanted_since is None or run.serves(config)):
         return "running"
     if config.wanted_since is None:
         return "stopped"
@@ -242,5 +242,5 @@ def _state(config: Config, run: Run | None, now: float) -> str:
         return "finished"
     if not is_due(config.schedule, now):
         return "scheduled"
-    is_failed = run is not None and run.outcome is Outcome.FAILED and run.started_at >= config.wanted_since
+    is_failed = run is not None and run.outcome is Outcome.FAILED and run.serves(config)
     return "failed" if is_failed else "starting"
