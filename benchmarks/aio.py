@@ -44,7 +44,7 @@ def _on_redis(loop: asyncio.AbstractEventLoop, folder: Path, rounds: int) -> lis
     if (program := find("redis")) is None:
         return []
     server = ServerProcess(program, folder).start()
-    settings = replace(caches.settings(folder, "redis", near=False), **server.settings(), redis_operation_timeout=10.0)
+    settings = replace(caches.settings(folder, "redis", near=False), **server.settings())
     manager = CacheManager(settings)
     theirs = Redis(connection_pool=BlockingConnectionPool(port=server.port, max_connections=settings.redis_pool_size))
     try:

@@ -153,9 +153,7 @@ def _manager(server: ServerProcess, backend: str, *, near: bool) -> Iterator[Cac
     with TemporaryDirectory(prefix="oac-bench-") as folder:
         settings = caches.settings(Path(folder), backend, near=near)
         # A round that the machine disturbs is a slow round, not an outage.
-        made = CacheManager(
-            replace(settings, **server.settings("redis"), redis_operation_timeout=5, cache_near_max_staleness=3600)
-        )
+        made = CacheManager(replace(settings, **server.settings("redis"), cache_near_max_staleness=3600))
         try:
             yield made
         finally:
