@@ -84,7 +84,7 @@ def test_threads_see_all_of_the_old_or_all_of_the_new(base: Path) -> None:
     assert len(seen) == 4
     for one in seen:
         assert [names.index(name) for name in one] == sorted({names.index(name) for name in one})
-    version = master._current()
+    version = master._current.lookups()
     assert version is not None
     assert len(version.version._idle) <= _IDLE_READERS
 
@@ -138,7 +138,7 @@ def test_forks(master: SymbolMaster) -> None:
         child = os.fork()
         if child == 0:
             try:
-                current = master._current()
+                current = master._current.lookups()
                 assert current is not None
                 assert current.version._idle == []
                 assert len(_inherited) > before
@@ -173,6 +173,6 @@ def test_many_threads_keep_few_files_open(master: SymbolMaster) -> None:
     for thread in threads:
         thread.join(60)
     assert errors == []
-    current = master._current()
+    current = master._current.lookups()
     assert current is not None
     assert 1 <= len(current.version._idle) <= _IDLE_READERS

@@ -123,7 +123,7 @@ def test_a_reader_whose_file_is_gone_takes_the_next_one(master: SymbolMaster, ba
     """Also when it had not looked at the pointer yet, and needs to open the file once more."""
     reader = SymbolMaster(base, RING, Hand())
     assert reader.count() == len(ROWS)
-    current = reader._current()
+    current = reader._current.lookups()
     assert current is not None
     version = current.version
     version.close()

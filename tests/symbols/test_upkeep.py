@@ -147,7 +147,7 @@ def test_reading_ahead_is_left_at_once(base: Path, clock: Hand, monkeypatch: pyt
     master = SymbolMaster(base, RING, clock, preload=True, background=False)
     master.import_master(ROWS)
     upkeep = upkeep_of(master)
-    upkeep.tick(master, lambda: upkeep.blocks_read < 3)
+    upkeep.tick(lambda: upkeep.blocks_read < 3)
     assert upkeep.blocks_read == 3
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from openalgo_cache.catalogue import Durability
 from openalgo_cache.clock import Clock, system_clock
-from openalgo_cache.errors import BackendUnavailableError, CacheError, UnreadableRecordError
-from openalgo_cache.locks import make_lock
-from openalgo_cache.policy.metrics import Counters
+from openalgo_cache.errors import CacheError
 from openalgo_cache.symbols import derivatives
+from openalgo_cache.symbols.current import CurrentVersion
 from openalgo_cache.symbols.filters import Filters
 from openalgo_cache.symbols.importing import ImportReport, Progress, import_master
 from openalgo_cache.symbols.lookups import Lookups
@@ -25,17 +23,9 @@ from openalgo_cache.symbols.shelf import Published, Shelf
 from openalgo_cache.symbols.signing import Seal
 from openalgo_cache.symbols.source import Source
 from openalgo_cache.symbols.upkeep import Upkeep
-from openalgo_cache.symbols.version import MasterVersion, VersionGoneError
 
-_log = logging.getLogger(__name__)
-
-_LOOK_EVERY: Final = 1.0
-"""Seconds for which a process may go on with the version it has before it looks at the pointer again."""
-
-_ATTEMPTS: Final = 5
 _IMPORTING: Final = 0.8  # of an import that is then published
 
-Answer = TypeVar("Answer")
 Pair = tuple[str, str]
 
 
@@ -76,33 +66,28 @@ class SymbolMaster:
         self._seal = seal
         self._clock = clock
         self._sharing = None if open_shelf is None else Sharing(self._files, seal, clock, open_shelf)
-        self._upkeep = Upkeep(self._files, clock, self._sharing, preload=preload, interval=refresh_interval)
-        self._background = background
-        self._is_new = True
-        self._counters = Counters()
+        self._upkeep = Upkeep(self, self._files, clock, self._sharing, preload=preload, interval=refresh_interval)
+        looking = self._upkeep.start if background else lambda: None
+        self._current = CurrentVersion(self._files, seal, clock, self._sharing, looking)
         self._show_counts = show_counts
-        self._lookups: Lookups | None = None
-        self._looked_at = float("-inf")
-        self._lock = make_lock()  # held for as long as opening a file takes
-        self._problem: str | None = None
 
     # -- one instrument ------------------------------------------------------------------------------------------------
 
     def by_symbol(self, symbol: str, exchange: str) -> Instrument | None:
         """Return the instrument that OpenAlgo calls ``symbol`` on an exchange, or None."""
-        return self._find(BY_SYMBOL, symbol, exchange)
+        return self._current.find(BY_SYMBOL, symbol, exchange)
 
     def by_token(self, token: str, exchange: str) -> Instrument | None:
         """Return the instrument that has the broker's ``token`` on an exchange, or None."""
-        return self._find(BY_TOKEN, token, exchange)
+        return self._current.find(BY_TOKEN, token, exchange)
 
     def by_brsymbol(self, brsymbol: str, exchange: str) -> Instrument | None:
         """Return the instrument that the broker calls ``brsymbol`` on an exchange, or None."""
-        return self._find(BY_BRSYMBOL, brsymbol, exchange)
+        return self._current.find(BY_BRSYMBOL, brsymbol, exchange)
 
     def all_by_token(self, token: str) -> list[Instrument]:
         """Return the instruments of all exchanges that have ``token``: two exchanges may use the same one."""
-        return self._ask(lambda lookups: lookups.all_by_token(token), [])
+        return self._current.ask(lambda lookups: lookups.all_by_token(token), [])
 
     # -- many at once --------------------------------------------------------------------------------------------------
 
@@ -133,7 +118,7 @@ class SymbolMaster:
         """
         _check_limit(limit)
         filters = Filters(exchange)
-        return self._ask(lambda lookups: Search(lookups.version, query, filters, limit).run(), [])
+        return self._current.ask(lambda lookups: Search(lookups.version, query, filters, limit).run(), [])
 
     def fno_search(  # noqa: PLR0913  # the filters there are
         self,
@@ -164,7 +149,7 @@ class SymbolMaster:
         """
         _check_limit(limit)
         filters = Filters(exchange, underlying, expiry, strike_min, strike_max, instrumenttype, only_contracts=True)
-        return self._ask(lambda lookups: derivatives.contracts(lookups.version, query, filters, limit), [])
+        return self._current.ask(lambda lookups: derivatives.contracts(lookups.version, query, filters, limit), [])
 
     def expiries(
         self, exchange: str | None = None, underlying: str | None = None, instrumenttype: str | None = None
@@ -175,11 +160,11 @@ class SymbolMaster:
             ValueError: ``instrumenttype`` is neither CE, PE nor FUT.
         """
         filters = Filters(exchange, underlying, kind=instrumenttype, only_contracts=True)
-        return self._ask(lambda lookups: derivatives.expiries(lookups.version, filters), [])
+        return self._current.ask(lambda lookups: derivatives.expiries(lookups.version, filters), [])
 
     def underlyings(self, exchange: str | None = None, *, include_futures: bool = False) -> list[str]:
         """Return what options (and futures, if asked for) are written on, in alphabetical order."""
-        return self._ask(
+        return self._current.ask(
             lambda lookups: derivatives.underlyings(lookups.version, exchange, include_futures=include_futures), []
         )
 
@@ -190,7 +175,7 @@ class SymbolMaster:
             ValueError: The expiry is no date like ``28-MAR-24``.
         """
         filters = Filters(exchange, underlying, expiry, only_contracts=True)
-        return self._ask(lambda lookups: derivatives.option_chain(lookups.version, filters), [])
+        return self._current.ask(lambda lookups: derivatives.option_chain(lookups.version, filters), [])
 
     def listed(self, exchange: str | None = None) -> list[Instrument]:
         """Return every instrument, of one exchange or of all, in no particular order."""
@@ -198,7 +183,7 @@ class SymbolMaster:
         def collect(lookups: Lookups) -> list[Instrument]:
             return [one for one in lookups.version.in_order() if exchange is None or one.exchange == exchange]
 
-        return self._ask(collect, [])
+        return self._current.ask(collect, [])
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
@@ -260,7 +245,7 @@ class SymbolMaster:
                 report.version, lambda what, done: tell(what, own_part + (1.0 - own_part) * done)
             )
             report = report._replace(published=published, notes=[*report.notes, *([note] if note else [])])
-        self._look_again()
+        self._current.look()
         tell("done", 1.0)
         return report
 
@@ -279,29 +264,29 @@ class SymbolMaster:
         if self._sharing is None:
             return None
         published = self._sharing.synchronise(progress or (lambda _what, _done: None))
-        self._look_again()
+        self._current.look()
         return published
 
     def tick(self) -> None:
         """Do what the background thread does every second."""
-        self._upkeep.tick(self)
+        self._upkeep.tick()
 
     def header(self, *, look: bool = False) -> Header | None:
         """Return what the current version says of itself, if there is one; ``look`` for a newer one first."""
         if look:
-            self._look_again()
-        lookups = self._current()
+            self._current.look()
+        lookups = self._current.lookups()
         return None if lookups is None else lookups.version.header
 
     def count(self) -> int:
         """Return how many instruments there are."""
-        return self._ask(lambda lookups: lookups.version.header.rows, 0)
+        return self._current.ask(lambda lookups: lookups.version.header.rows, 0)
 
     @property
     def problem(self) -> str | None:
         """Why the master is empty although it should not be; None if nothing is wrong or nothing was imported yet."""
-        self._current()
-        return self._problem
+        self._current.lookups()
+        return self._current.problem
 
     def stats(self, *, look: bool = True) -> dict[str, Any]:
         """Return the state of the master: what is served, from where, and what is wrong with it.
@@ -312,7 +297,7 @@ class SymbolMaster:
         Args:
             look: Whether to look for the version that is current; else it is told of the one that was opened last.
         """
-        lookups = self._current() if look else self._lookups
+        lookups = self._current.lookups() if look else self._current.served
         held = 0 if lookups is None else lookups.held()
         stats: dict[str, Any] = {
             "size": 0,
@@ -321,9 +306,9 @@ class SymbolMaster:
             "durability": Durability.SNAPSHOT.value,
             "memory_bytes": 0 if lookups is None else lookups.footprint(),
             "pending_deletes": 0,
-            **(self._counters.figures(0, held, 0) if self._show_counts else {}),
+            **(self._current.counters.figures(0, held, 0) if self._show_counts else {}),
             "total_symbols": 0,
-            "problem": self._problem,
+            "problem": self._current.problem,
         }
         if self._sharing is not None:
             stats["sharing_problem"] = self._sharing.problem
@@ -349,13 +334,9 @@ class SymbolMaster:
     def close(self) -> None:
         """Close the files and stop what is done in the background; the next question opens them again."""
         self._upkeep.stop()
-        self._is_new = True
         if self._sharing is not None:
             self._sharing.close()
-        lookups, self._lookups = self._lookups, None
-        self._looked_at = float("-inf")
-        if lookups is not None:
-            lookups.version.close()
+        self._current.close()
 
     def _is_first(self) -> bool:
         """Return whether nothing was imported, as far as can be known."""
@@ -366,80 +347,9 @@ class SymbolMaster:
         except CacheError:
             return True
 
-    # -- the current version -------------------------------------------------------------------------------------------
-
-    def _find(self, lookup: Lookup, text: str, exchange: str) -> Instrument | None:
-        try:
-            lookups = self._current()
-            return None if lookups is None else lookups.find(lookup, text, exchange)
-        except VersionGoneError:
-            return self._ask(lambda current: current.find(lookup, text, exchange), None)
-
     def _find_many(self, lookup: Lookup, pairs: Iterable[Pair]) -> list[Instrument | None]:
         wanted = list(pairs)
-        return self._ask(lambda lookups: lookups.find_many(lookup, wanted), [None] * len(wanted))
-
-    def _ask(self, question: Callable[[Lookups], Answer], empty: Answer) -> Answer:
-        """Ask the current version; if an import removed its file meanwhile, its successor."""
-        for _ in range(_ATTEMPTS):
-            lookups = self._current()
-            if lookups is None:
-                return empty
-            try:
-                return question(lookups)
-            except VersionGoneError:
-                self._look_again()
-        raise BackendUnavailableError(f"the symbol master in {self._files.folder} is being replaced again and again")
-
-    def _current(self) -> Lookups | None:
-        """Return the current version's lookups, or None; look at the pointer once a second."""
-        if self._looked_at <= self._clock() < self._looked_at + _LOOK_EVERY:
-            return self._lookups
-        with self._lock:
-            if not self._looked_at <= self._clock() < self._looked_at + _LOOK_EVERY:
-                self._look()
-            return self._lookups
-
-    def _look_again(self) -> None:
-        with self._lock:
-            self._look()
-
-    def _look(self) -> None:
-        """Open the version that the pointer names, if it is not the one that is open."""
-        if self._is_new:
-            self._is_new = False
-            if self._sharing is not None and not self._sharing.has_own():
-                self._sharing.keep_in_step()
-        if self._background:
-            self._upkeep.start(self)
-        try:
-            self._lookups = self._open_current()
-            self._problem = None
-        except (UnreadableRecordError, BackendUnavailableError) as error:
-            if self._problem != str(error):
-                _log.error("the symbol master is not served: %s", error)
-            self._problem = str(error)
-            if isinstance(error, UnreadableRecordError):
-                self._lookups = None  # what cannot be opened just now may be opened later: that one is served on
-        self._looked_at = self._clock()
-
-    def _open_current(self) -> Lookups | None:
-        served = self._lookups
-        for _ in range(_ATTEMPTS):
-            number = self._files.current()
-            if number is None:
-                return None
-            path = self._files.path_of(number)
-            if served is not None and served.version.number == number and path.exists():
-                return served
-            try:
-                lookups = Lookups(MasterVersion(path, number, self._seal), self._counters)
-            except VersionGoneError:  # replaced between reading the pointer and opening the file
-                continue
-            if served is not None:
-                served.version.close()
-            return lookups
-        raise UnreadableRecordError(f"the symbol master in {self._files.folder} has lost its file: import it again")
+        return self._current.ask(lambda lookups: lookups.find_many(lookup, wanted), [None] * len(wanted))
 
 
 def _check_limit(limit: int) -> None:

@@ -32,6 +32,7 @@ class Upkeep:
     """The upkeep of one master in one process.
 
     Args:
+        master: Whose upkeep it is; whoever drops the master ends it.
         where: The master's files.
         clock: Tells the time.
         sharing: What keeps it in step with other instances; None if it is alone.
@@ -39,9 +40,17 @@ class Upkeep:
         interval: Seconds between looks whether the file that was imported last has changed; None for never.
     """
 
-    def __init__(
-        self, where: MasterFiles, clock: Clock, sharing: Sharing | None, *, preload: bool, interval: float | None
+    def __init__(  # noqa: PLR0913  # what a master stands on, and two settings
+        self,
+        master: SymbolMaster,
+        where: MasterFiles,
+        clock: Clock,
+        sharing: Sharing | None,
+        *,
+        preload: bool,
+        interval: float | None,
     ) -> None:
+        self._master = weakref.ref(master)
         self._where = where
         self._clock = clock
         self._sharing = sharing
@@ -54,12 +63,12 @@ class Upkeep:
         self.problem: str | None = None
         self.blocks_read = 0
 
-    def start(self, master: SymbolMaster) -> None:
+    def start(self) -> None:
         """See to it that this process's thread looks after the master, if there is anything to do for it."""
         if not self.is_started() and (self.preload or self.interval or self._sharing):
             self._started_at = Forks.count
             self._run += 1
-            start_new_thread(_loop, (weakref.ref(master), weakref.ref(self), self._run))
+            start_new_thread(_loop, (weakref.ref(self), self._run))
 
     def stop(self) -> None:
         """Let the thread end; what it is reading ahead is left at once."""
@@ -74,13 +83,15 @@ class Upkeep:
         """Return whether the thread of a run is to go on."""
         return run == self._run
 
-    def tick(self, master: SymbolMaster, goes_on: Callable[[], bool] = lambda: True) -> None:
+    def tick(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Do what is to be done now.
 
         Args:
-            master: Whose upkeep this is.
             goes_on: Asked between blocks of a file that is read ahead.
         """
+        master = self._master()
+        if master is None:
+            return
         if self._sharing is not None and self._sharing.keep_in_step():
             master.header(look=True)  # serves it from now on
         if self.interval is not None:
@@ -130,14 +141,14 @@ def is_due(master: SymbolMaster) -> bool:
     return header is not None and has_changed(header)
 
 
-def _loop(of_master: weakref.ref[SymbolMaster], of_upkeep: weakref.ref[Upkeep], run: int) -> None:
+def _loop(of_upkeep: weakref.ref[Upkeep], run: int) -> None:
     while True:
-        master, upkeep = of_master(), of_upkeep()
-        if master is None or upkeep is None or not upkeep.is_run(run):
+        upkeep = of_upkeep()
+        if upkeep is None or not upkeep.is_run(run):
             return
         try:
-            upkeep.tick(master, lambda upkeep=upkeep: upkeep.is_run(run))  # type: ignore[misc]  # bound at once
+            upkeep.tick(lambda upkeep=upkeep: upkeep.is_run(run))  # type: ignore[misc]  # bound at once
         except Exception as error:  # noqa: BLE001  # a thread that ends would do nothing for ever, and say nothing
             _log.error("the symbol master's upkeep failed: %s", type(error).__name__)
-        del master, upkeep  # or nothing of them could be collected
+        del upkeep  # or neither it nor its master could be collected
         sleep(_TICK)
