@@ -152,6 +152,14 @@ def test_an_order_that_is_sent_again(client: Any) -> None:
     assert len(data(client.orderbook())["orders"]) == 1
 
 
+def test_a_smart_order_for_shares_to_keep(client: Any) -> None:
+    """NRML is what derivatives have; with shares it means CNC, in every call alike."""
+    smart = {"symbol": "RELIANCE", "exchange": "NSE", "action": "BUY", "quantity": 1, "product": "NRML"}
+    assert "orderid" in client.placesmartorder(**smart, position_size=5)
+    assert "No Action needed" in client.placesmartorder(**smart, position_size=5)["message"]
+    assert client.openposition(symbol="RELIANCE", exchange="NSE", product="NRML")["quantity"] == "5"
+
+
 def test_the_rate_limit(host: Host, client: Any) -> None:
     """Ten orders a second; the clock of the test stands still."""
     order = {"symbol": "RELIANCE", "exchange": "NSE", "action": "BUY", "quantity": 1}

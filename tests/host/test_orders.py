@@ -119,6 +119,38 @@ def test_eight_that_send_one_order_at_once(book: OrderBook) -> None:
     assert [order.id for order in book.orders(1)] == placed[:1]
 
 
+@pytest.mark.parametrize("target", [5, 0, -5])
+def test_eight_that_want_one_position_at_once(book: OrderBook, target: int) -> None:
+    """One of them orders what it lacks; the others find it as it is to be. So it is with eight that close one."""
+    book.place(ME, ticket(quantity=7))
+    with ThreadPoolExecutor(8) as pool:
+        placed = list(pool.map(lambda _: book.reach(ME, ticket(quantity=0), target), range(8)))
+    assert [order.quantity for order in placed if order is not None] == [7 - target]
+    assert [one.quantity for one in book.positions(1)] == [target]
+
+
+def test_a_position_that_is_asked_for_twice(book: OrderBook) -> None:
+    """Under one name it is one order, and one answer, whatever has become of the position since."""
+    first = book.reach(ME, ticket(), 20, "day 1")
+    assert first is not None
+    book.place(ME, ticket(quantity=1))
+    again = book.reach(ME, ticket(), 20, "day 1")
+    assert again is not None
+    assert (again.id, again.quantity) == (first.id, 20)
+    for other in (ticket(), ticket(action="SELL")):
+        with pytest.raises(RefusedOrderError, match="belongs to another order"):
+            book.reach(ME, other, 21 if other == ticket() else 20, "day 1")
+    with pytest.raises(RefusedOrderError, match="belongs to another order"):
+        book.place(ME, ticket(), "day 1")
+
+
+def test_where_no_position_is_and_none_is_wanted(book: OrderBook) -> None:
+    """The order itself counts, as OpenAlgo has it."""
+    sold = book.reach(ME, ticket(action="SELL", quantity=3), 0)
+    assert sold is not None
+    assert (sold.action, sold.quantity) == ("SELL", 3)
+
+
 def test_orders_at_once_add_up(book: OrderBook) -> None:
     """No fill is lost, whoever comes when."""
     with ThreadPoolExecutor(8) as pool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openalgo_host.sandbox.book import OrderBook
 
 
-def add(calls: Calls, host: Host) -> None:  # noqa: C901  # a list of calls
+def add(calls: Calls, host: Host) -> None:  # a list of calls
     """Add them."""
     book = host.orders
 
@@ -26,12 +26,8 @@ def add(calls: Calls, host: Host) -> None:  # noqa: C901  # a list of calls
 
     @calls.post("/placesmartorder", schemas.SmartOrder, host.limits.smart_orders, trades=True)
     def place_smart_order(caller: Caller, call: Fields) -> Answer:
-        held = book.quantity(caller.user_id, call["symbol"], call["exchange"], call["product"])
-        wanted = _smart_quantity(call, held)
-        if wanted == 0:
-            return {"message": "Positions Already Matched. No Action needed."}
-        call = {**call, "action": "BUY" if wanted > 0 else "SELL", "quantity": abs(wanted)}
-        return placed(book.place(caller, _ticket(call), call["idempotency_key"]))
+        order = book.reach(caller, _ticket(call), call["position_size"], call["idempotency_key"])
+        return {"message": "Positions Already Matched. No Action needed."} if order is None else placed(order)
 
     @calls.post("/basketorder", schemas.Basket, host.limits.orders, trades=True)
     def basket_order(caller: Caller, call: Fields) -> Answer:
@@ -57,7 +53,7 @@ def add(calls: Calls, host: Host) -> None:  # noqa: C901  # a list of calls
     def close_position(caller: Caller, call: Fields) -> Answer:
         for held in book.positions(caller.user_id):
             if held.quantity:
-                book.place(caller, closing(held, call["strategy"]))
+                book.reach(caller, closing(held, call["strategy"]), 0)
         return {"message": "All Open Positions Squared Off"}
 
     @calls.post("/orderstatus", schemas.OneOrder)
@@ -67,25 +63,28 @@ def add(calls: Calls, host: Host) -> None:  # noqa: C901  # a list of calls
     @calls.post("/openposition", schemas.OpenPosition)
     def open_position(caller: Caller, call: Fields) -> Answer:
         book.settle(caller.user_id)
-        held = book.quantity(caller.user_id, call["symbol"], call["exchange"], call["product"])
+        held = book.quantity(caller.user_id, call["symbol"], call["exchange"], _product(call))
         return {"quantity": str(held)}
 
 
 def _ticket(call: Fields) -> Ticket:
-    product = call["product"]
-    if product == "NRML" and call["exchange"] in CASH:
-        product = "CNC"  # what it means there
     return Ticket(
         strategy=call["strategy"],
         symbol=call["symbol"],
         exchange=call["exchange"],
         action=call["action"],
-        product=product,
+        product=_product(call),
         pricetype=call["pricetype"],
         quantity=call["quantity"],
         price=call["price"],
         trigger_price=call["trigger_price"],
     )
+
+
+def _product(call: Fields) -> str:
+    """Return the product of a call. NRML is for derivatives: of shares it means CNC."""
+    product: str = call["product"]
+    return "CNC" if product == "NRML" and call["exchange"] in CASH else product
 
 
 def placed(order: OrderRow) -> Answer:
@@ -107,18 +106,6 @@ def _in_basket(book: OrderBook, caller: Caller, order: Fields) -> Answer:
     if made.status == Status.REJECTED:
         return {"symbol": order["symbol"], "status": "error", "message": made.reason, "orderid": str(made.id)}
     return {"symbol": order["symbol"], "status": "success", "orderid": str(made.id)}
-
-
-def _smart_quantity(call: Fields, held: int) -> int:
-    """Return how many to buy (negative: to sell) so that the position becomes what the call asks for.
-
-    Where it asks for none and there is none, its own action and quantity count.
-    """
-    target: int = call["position_size"]
-    if target == 0 and held == 0:
-        quantity: int = call["quantity"]
-        return quantity if call["action"] == "BUY" else -quantity
-    return target - held
 
 
 def _number(call: Fields) -> int:

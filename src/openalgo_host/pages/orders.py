@@ -166,11 +166,11 @@ def _close(host: Host, positions: list[PositionRow]) -> None:
     for one in positions:
         key = f"close {once} {one.product} {one.exchange} {one.symbol}" if once else None
         try:
-            order = host.orders.place(_caller(), closing(one, _STRATEGY), key)
+            order = host.orders.reach(_caller(), closing(one, _STRATEGY), 0, key)
         except RefusedOrderError as error:
             flash(f"{one.symbol} could not be closed: {error}.", "problem")
             continue
-        if order.status == Status.COMPLETE:
+        if order is None or order.status == Status.COMPLETE:  # somebody else may have closed it meanwhile
             flash(f"{one.symbol} is closed.")
         else:
             flash(f"{one.symbol} could not be closed: {order.reason or order.status}.", "problem")

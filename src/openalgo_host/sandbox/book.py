@@ -8,6 +8,7 @@ same transaction: whoever was taken over places nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import func, select
@@ -77,35 +78,36 @@ class OrderBook:
             RefusedOrderError: It cannot be ordered, or the name belongs to another order.
             FencedOffError: Another instance runs the strategy now.
         """
-        ticket.check(self._symbols.by_symbol(ticket.symbol, ticket.exchange))
+        digest = ticket.digest()
         with self._database.writing() as session:
             self._lock(session, caller)
-            if idempotency_key is not None and (there := _named(session, caller, idempotency_key)) is not None:
-                if there.digest != ticket.digest():
-                    raise RefusedOrderError("This idempotency key belongs to another order")
+            there = _named(session, caller, idempotency_key, digest)
+            return there or self._place(session, caller, ticket, idempotency_key, digest)
+
+    def reach(self, caller: Caller, ticket: Ticket, target: int, idempotency_key: str | None = None) -> OrderRow | None:
+        """Order what a position lacks, or has too much; None if it is as it is to be.
+
+        Args:
+            caller: Who wants it.
+            ticket: What is wanted. Its own action and quantity count where there is no position, and none is wanted.
+            target: How many the position is to have then; negative for sold.
+            idempotency_key: As with :meth:`place`.
+
+        Raises:
+            RefusedOrderError: It cannot be ordered, or the name belongs to another order.
+            FencedOffError: Another instance runs the strategy now.
+        """
+        digest = ticket.digest(target)
+        with self._database.writing() as session:
+            self._lock(session, caller)
+            if (there := _named(session, caller, idempotency_key, digest)) is not None:
                 return there
-            now = self._database.now(session)
-            order = OrderRow(
-                user_id=caller.user_id,
-                strategy=ticket.strategy,
-                symbol=ticket.symbol,
-                exchange=ticket.exchange,
-                action=ticket.action,
-                product=ticket.product,
-                pricetype=ticket.pricetype,
-                quantity=ticket.quantity,
-                price=to_units(ticket.price),
-                trigger_price=to_units(ticket.trigger_price),
-                status=Status.TRIGGER_PENDING if ticket.pricetype.startswith("SL") else Status.OPEN,
-                placed_at=now,
-                updated_at=now,
-                idempotency_key=idempotency_key,
-                digest=ticket.digest(),
-            )
-            session.add(order)
-            session.flush()
-            self._try(session, order, now)
-            return order
+            held = _quantity(session, (caller.user_id, ticket.symbol, ticket.exchange, ticket.product))
+            lacks = target - held if held or target else ticket.quantity * (1 if ticket.action == "BUY" else -1)
+            if not lacks:
+                return None
+            ticket = replace(ticket, action="BUY" if lacks > 0 else "SELL", quantity=abs(lacks))
+            return self._place(session, caller, ticket, idempotency_key, digest)
 
     def modify(self, caller: Caller, order_id: int, ticket: Ticket) -> OrderRow:
         """Change quantity and prices of a pending order.
@@ -248,8 +250,7 @@ class OrderBook:
     def quantity(self, user_id: int, symbol: str, exchange: str, product: str) -> int:
         """Return how many of an instrument a user holds; negative for sold."""
         with self._database.reading() as session:
-            position = session.get(PositionRow, (user_id, symbol, exchange, product))
-            return 0 if position is None else position.quantity
+            return _quantity(session, (user_id, symbol, exchange, product))
 
     def funds(self, user_id: int) -> Funds:
         """Return an account's money."""
@@ -267,6 +268,34 @@ class OrderBook:
         session.execute(select(User.id).where(User.id == caller.user_id).with_for_update())
         if caller.lease is not None:
             check(session, caller.lease)
+
+    def _place(  # what an order consists of
+        self, session: Session, caller: Caller, ticket: Ticket, idempotency_key: str | None, digest: str
+    ) -> OrderRow:
+        """Place an order of an account that is locked."""
+        ticket.check(self._symbols.by_symbol(ticket.symbol, ticket.exchange))
+        now = self._database.now(session)
+        order = OrderRow(
+            user_id=caller.user_id,
+            strategy=ticket.strategy,
+            symbol=ticket.symbol,
+            exchange=ticket.exchange,
+            action=ticket.action,
+            product=ticket.product,
+            pricetype=ticket.pricetype,
+            quantity=ticket.quantity,
+            price=to_units(ticket.price),
+            trigger_price=to_units(ticket.trigger_price),
+            status=Status.TRIGGER_PENDING if ticket.pricetype.startswith("SL") else Status.OPEN,
+            placed_at=now,
+            updated_at=now,
+            idempotency_key=idempotency_key,
+            digest=digest,
+        )
+        session.add(order)
+        session.flush()
+        self._try(session, order, now)
+        return order
 
     def _try(self, session: Session, order: OrderRow, now: float) -> None:
         """Fill an order if the market reaches it and the account can pay it."""
@@ -303,10 +332,20 @@ def _margin(position: PositionRow | OrderRow, quantity: int, cost: int) -> int:
     return abs(cost) * (100 if is_option and quantity > 0 else _MARGINS[position.product]) // 100
 
 
-def _named(session: Session, caller: Caller, idempotency_key: str) -> OrderRow | None:
-    return session.scalar(
-        select(OrderRow).where(OrderRow.user_id == caller.user_id, OrderRow.idempotency_key == idempotency_key)
-    )
+def _named(session: Session, caller: Caller, idempotency_key: str | None, digest: str) -> OrderRow | None:
+    """Return the order that a caller has placed under a name, if any; refuse the name for another one."""
+    if idempotency_key is None:
+        return None
+    wanted = (OrderRow.user_id == caller.user_id, OrderRow.idempotency_key == idempotency_key)
+    there = session.scalar(select(OrderRow).where(*wanted))
+    if there is not None and there.digest != digest:
+        raise RefusedOrderError("This idempotency key belongs to another order")
+    return there
+
+
+def _quantity(session: Session, key: tuple[int, str, str, str]) -> int:
+    position = session.get(PositionRow, key)
+    return 0 if position is None else position.quantity
 
 
 def _own(session: Session, user_id: int, order_id: int) -> OrderRow:

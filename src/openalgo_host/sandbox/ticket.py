@@ -36,7 +36,7 @@ class Ticket:
         action: BUY or SELL.
         product: CNC, NRML or MIS.
         pricetype: MARKET, LIMIT, SL or SL-M.
-        quantity: How many, in whole lots.
+        quantity: How many, in whole lots; 0 only for what is to reach a position.
         price: The limit of LIMIT and SL.
         trigger_price: Where SL and SL-M begin.
     """
@@ -51,9 +51,14 @@ class Ticket:
     price: float = 0.0
     trigger_price: float = 0.0
 
-    def digest(self) -> str:
-        """Return what tells this ticket from another one."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+    def digest(self, target: int | None = None) -> str:
+        """Return what tells this ticket from another one.
+
+        Args:
+            target: The position that it is to reach, if it is to reach one.
+        """
+        fields = asdict(self) if target is None else asdict(self) | {"target": target}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def check(self, instrument: Instrument | None) -> None:
         """Make sure that this can be ordered.
@@ -83,7 +88,7 @@ class Ticket:
 
 
 def closing(position: PositionRow, strategy: str) -> Ticket:
-    """Return the order that closes a position, at the market's price.
+    """Return the order that closes a position, at the market's price: to reach 0, however many are left by then.
 
     Args:
         position: What is held, not none.
@@ -96,7 +101,7 @@ def closing(position: PositionRow, strategy: str) -> Ticket:
         action="SELL" if position.quantity > 0 else "BUY",
         product=position.product,
         pricetype="MARKET",
-        quantity=abs(position.quantity),
+        quantity=0,
     )
 
 
