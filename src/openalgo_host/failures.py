@@ -19,6 +19,8 @@ from openalgo_cache import (
 
 _log = logging.getLogger("openalgo_host")
 
+_ON_PAGES: Final = {404: "There is no such page.", 405: "This address is not for what was asked of it."}
+"""What pages say where nobody has said more; the framework speaks of URLs and servers."""
 _FOR_PROGRAMS: Final = ("/api/", "/diagnostics/", "/metrics", "/strategy/webhook/")
 
 
@@ -33,6 +35,8 @@ def install(app: Flask) -> None:
             answer = make_response(jsonify(status="error", message=error.description), error.code or 500)
         else:
             # The page asks for no session: that it cannot be read may be what failed.
+            if error.description == type(error).description:
+                error.description = _ON_PAGES.get(error.code or 500, error.description)
             answer = make_response(render_template("error.html", error=error), error.code or 500)
         for name, value in error.get_headers():
             if name not in {"Content-Type", "Content-Length"}:

@@ -96,7 +96,7 @@ def test_a_webhook_that_cannot_be(user: FlaskClient, host: Host, changes: dict[s
     refused = post(user, "/webhooks", **{**HOOK, **changes})
     assert refused.status_code == 422
     assert 'class="problem" role="alert"' in refused.text
-    assert 'value="NSE"' in refused.text
+    assert "<option selected>NSE</option>" in refused.text
     assert host.webhooks.list(1) == []
 
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from openalgo_host.caller import Caller
 from openalgo_host.host import Host
-from openalgo_host.pages import formats
+from openalgo_host.pages import formats, orders
 from openalgo_host.sandbox.money import to_units
 from openalgo_host.sandbox.tables import Status
 from openalgo_host.sandbox.ticket import Ticket
@@ -96,6 +96,20 @@ def test_orders_of_today_and_before(user: FlaskClient, host: Host, hands: Hands,
     assert re.findall(r'id="order-(\d+)"', last) == ["1"]
     assert "There are no older ones." in user.get("/orders/earlier?below=1").text
     assert user.get(f"/orders/earlier?below={10**30}").status_code == 200
+
+
+def test_of_many_orders_the_newest_are_shown(user: FlaskClient, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is pending, however old it is; the others are a link away, and all are in the API."""
+    monkeypatch.setattr(orders, "_NEWEST", 3)
+    waits, *done = place(host, WAITS), *(place(host, BUY) for _ in range(5))
+    page = user.get("/orders").text
+    assert re.findall(r'id="order-(\d+)"', page) == [str(number) for number in (*done[:-4:-1], waits)]
+    assert re.findall(r'id="trade-(\d+)"', page) == ["5", "4", "3"]
+    assert "All of them are in the <code>tradebook</code>" in page
+    older = re.search(r'href="(/orders/earlier\?below=\d+)">Older orders of today', page)
+    assert older is not None
+    listed = re.findall(r'data-label="Order">(\d+)<', user.get(older[1]).text)
+    assert listed == [str(number) for number in (done[1], done[0], waits)]
 
 
 def test_an_order_is_cancelled_once(user: FlaskClient, host: Host) -> None:

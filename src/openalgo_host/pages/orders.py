@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from openalgo_host.host import Host
 
 _EARLIER: Final = 50
-"""Orders on a page of those before today."""
+"""Orders on a page of those before."""
+_NEWEST: Final = 100
+"""Orders and trades of today that are shown: an open page asks for them whenever one changes."""
 _STRATEGY: Final = "By hand"
 """Whose order it is that closes a position on this page."""
 
@@ -66,7 +69,8 @@ def make_blueprint(host: Host) -> Blueprint:  # noqa: C901  # a list of pages
     @blueprint.get("/orders/earlier")
     def earlier() -> str:
         below = max(0, min(request.args.get("below", rows.LARGEST, type=int), rows.LARGEST))
-        found = book.earlier(members.account().id, midnight(host.clock()), below, _EARLIER + 1)
+        before = midnight(host.clock()) if below == rows.LARGEST else math.inf
+        found = book.earlier(members.account().id, before, below, _EARLIER + 1)
         onward = found[_EARLIER - 1].id if len(found) > _EARLIER else None
         return render_template("earlier.html", orders=found[:_EARLIER], onward=onward, is_first=below == rows.LARGEST)
 
@@ -88,8 +92,8 @@ def make_blueprint(host: Host) -> Blueprint:  # noqa: C901  # a list of pages
 
     @blueprint.get("/orders/cancel-all")
     def ask_cancel_all() -> str:
-        pending = [order for order in book.orders(members.account().id) if order.status in PENDING]
-        return render_template("questions/cancel_all.html", count=len(pending))
+        pending = _pending(book.newest(members.account().id, 0.0, 0))
+        return render_template("questions/cancel_all.html", count=pending)
 
     @blueprint.post("/orders/cancel-all")
     def cancel_all() -> AnyResponse:
@@ -138,10 +142,24 @@ def _holdings(host: Host) -> dict[str, Any]:
 
 
 def _today(host: Host) -> dict[str, Any]:
-    """Return the orders and trades of this day in India, the newest first, and what is pending of days before."""
+    """Return the newest orders and trades of this day in India, and where the others are."""
     user_id, begin = members.account().id, midnight(host.clock())
-    orders, trades = host.orders.orders(user_id, begin), host.orders.trades(user_id, begin)
-    return {"orders": orders[::-1], "trades": trades[::-1], "pending": sum(one.status in PENDING for one in orders)}
+    orders = host.orders.newest(user_id, begin, _NEWEST + 1)
+    trades = host.orders.trades(user_id, begin, _NEWEST + 1)
+    is_cut = len(orders) > _NEWEST
+    kept = [one for place, one in enumerate(orders) if place < _NEWEST or one.status in PENDING]
+    return {
+        "orders": kept,
+        "older": orders[_NEWEST - 1].id if is_cut else None,
+        "trades": trades[::-1][:_NEWEST],
+        "trades_are_cut": len(trades) > _NEWEST,
+        "newest": _NEWEST,
+        "pending": _pending(kept),
+    }
+
+
+def _pending(orders: list[OrderRow]) -> int:
+    return sum(one.status in PENDING for one in orders)
 
 
 def _open(positions: list[PositionRow]) -> list[PositionRow]:

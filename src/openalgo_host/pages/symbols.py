@@ -9,6 +9,7 @@ from werkzeug.exceptions import NotFound
 
 from openalgo_cache.symbols import Instrument
 from openalgo_host.pages import members
+from openalgo_host.pages.formats import amount
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
@@ -92,7 +93,7 @@ def _facts(instrument: Instrument) -> list[tuple[str, str]]:
         ("Underlying", instrument.underlying),
         ("Expiry", instrument.expiry),
         ("Strike", _strike(instrument.strike)),
-        ("Lot size", f"{instrument.lotsize:,}"),
+        ("Lot size", amount(instrument.lotsize)),
         ("Tick size", f"{instrument.tick_size:g}"),
         ("Contract value", "" if instrument.contract_value is None else f"{instrument.contract_value:,g}"),
     ]
@@ -100,4 +101,5 @@ def _facts(instrument: Instrument) -> list[tuple[str, str]]:
 
 def _strike(strike: float) -> str:
     """Show a strike price as traders write it."""
-    return f"{strike:,.2f}".rstrip("0").rstrip(".") if strike else ""
+    whole, _, part = f"{strike:.2f}".partition(".")
+    return f"{amount(int(whole))}.{part}".rstrip("0").rstrip(".") if strike else ""

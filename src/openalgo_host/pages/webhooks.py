@@ -37,6 +37,7 @@ def make_blueprint(host: Host) -> Blueprint:
             given=request.form,
             actions=ACTIONS,
             products=PRODUCTS,
+            exchanges=sorted(host.symbols.stats().get("exchanges", {})),
             longest_name=LONGEST_NAME,
         )
         return make_response(body, status)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from openalgo_host.caller import Caller
 from openalgo_host.leases import check
@@ -203,6 +203,21 @@ class OrderBook:
             wanted = select(OrderRow).where(OrderRow.user_id == user_id, OrderRow.placed_at >= since)
             return list(session.scalars(wanted.order_by(OrderRow.id)))
 
+    def newest(self, user_id: int, since: float, limit: int) -> list[OrderRow]:
+        """Return the newest orders since a moment and all that are pending since then, the newest first.
+
+        Args:
+            user_id: The user's number.
+            since: The moment, in seconds since the epoch.
+            limit: How many at most, but for what is pending.
+        """
+        self.settle(user_id)
+        own = (OrderRow.user_id == user_id, OrderRow.placed_at >= since)
+        last = select(OrderRow.id).where(*own).order_by(OrderRow.id.desc()).limit(limit)
+        wanted = select(OrderRow).where(*own, or_(OrderRow.status.in_(PENDING), OrderRow.id.in_(last)))
+        with self._database.reading() as session:
+            return list(session.scalars(wanted.order_by(OrderRow.id.desc())))
+
     def earlier(self, user_id: int, before: float, below: int, limit: int) -> list[OrderRow]:
         """Return a user's orders that were placed before a moment, the newest first.
 
@@ -232,13 +247,14 @@ class OrderBook:
             held = list(session.execute(select(PositionRow.symbol, PositionRow.exchange).where(*is_open)))
         return tuple(self.price(symbol, exchange) for symbol, exchange in held)
 
-    def trades(self, user_id: int, since: float = 0.0) -> list[tuple[OrderRow, TradeRow]]:
-        """Return a user's trades since a moment with their orders, the oldest first."""
+    def trades(self, user_id: int, since: float = 0.0, limit: int | None = None) -> list[tuple[OrderRow, TradeRow]]:
+        """Return a user's trades since a moment with their orders, the oldest first; all, or so many of the newest."""
         self.settle(user_id)
         with self._database.reading() as session:
             wanted = select(OrderRow, TradeRow).join(TradeRow, TradeRow.order_id == OrderRow.id)
-            wanted = wanted.where(OrderRow.user_id == user_id, TradeRow.traded_at >= since).order_by(TradeRow.id)
-            return [(order, trade) for order, trade in session.execute(wanted)]
+            wanted = wanted.where(OrderRow.user_id == user_id, TradeRow.traded_at >= since)
+            wanted = wanted.order_by(TradeRow.id.desc()).limit(limit)
+            return [(order, trade) for order, trade in session.execute(wanted)][::-1]
 
     def positions(self, user_id: int) -> list[PositionRow]:
         """Return what a user holds, and what was closed already."""

@@ -2,6 +2,8 @@
 "use strict";
 
 (() => {
+  let isAsking = false; // between the click and its dialog there is room for another click
+
   const ask = async (link) => {
     const answer = await fetch(link.href);
     if (answer.redirected) return location.reload(); // logged out meanwhile: that leads to the login
@@ -31,6 +33,10 @@
     const link = event.target.closest("a[data-question]");
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    ask(link).catch(() => location.assign(link.href));
+    if (isAsking) return;
+    isAsking = true;
+    ask(link)
+      .catch(() => location.assign(link.href))
+      .finally(() => (isAsking = false));
   });
 })();

@@ -25,6 +25,7 @@ from tests.host.serving import serving
 from tests.servers.process import free_port
 
 DESK: ViewportSize = {"width": 1280, "height": 800}
+TABLET: ViewportSize = {"width": 768, "height": 1024}
 PHONE: ViewportSize = {"width": 375, "height": 667}
 
 Open = Callable[..., Page]

@@ -12,7 +12,7 @@ from openalgo_host.application import create_app
 from openalgo_host.caller import Caller
 from openalgo_host.host import Host
 from openalgo_host.sandbox.ticket import Ticket
-from tests.host.browser.conftest import DESK, PHONE, Open, log_in
+from tests.host.browser.conftest import DESK, PHONE, TABLET, Open, log_in
 from tests.host.conftest import Credentials, Hands
 from tests.host.serving import serving
 from tests.host_stacks import Stack
@@ -209,6 +209,22 @@ def test_a_strategy_from_add_to_stop(open_page: Open, host: Host, site: str, cre
     expect(page.get_by_text("No strategies.")).to_be_visible()
 
 
+def test_a_double_click_is_one(open_page: Open, host: Host, hands: Hands, credentials: Credentials) -> None:
+    """A form is sent once, and a question is asked once."""
+    place(host, hands, BUY)
+    page = open_page("/login?next=/strategies/add")
+    log_in(page, credentials)
+    page.get_by_label("Name").fill("once")
+    page.get_by_label("Program").fill("print(1)")
+    page.get_by_role("button", name="Add").dblclick()
+    expect(page.get_by_role("status").first).to_have_text("once is added. It runs when you start it.")
+    page.goto("/orders")
+    page.get_by_role("link", name="Close RELIANCE").dblclick()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_settings(open_page: Open, host: Host, credentials: Credentials) -> None:
     """The key is shown when asked for, the mode is changed after a warning, and a password ends other sessions."""
     other = open_page("/login?next=/orders")
@@ -225,8 +241,8 @@ def test_settings(open_page: Open, host: Host, credentials: Credentials) -> None
     expect(page.get_by_role("banner").get_by_text("Live mode")).to_be_visible()
     assert not host.modes.analyses()
 
-    page.get_by_label("Present password").fill(credentials.password)
-    page.get_by_label("New password").fill("a better password")
+    page.get_by_label("Current password").fill(credentials.password)
+    page.get_by_label("New password,").fill("a better password")
     page.get_by_label("again").fill("a better password")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").first).to_contain_text("The password is changed.")
@@ -261,8 +277,8 @@ def test_every_page_fits(open_page: Open, host: Host, hands: Hands, credentials:
 
 
 def look_at(page: Page) -> None:
-    """Look at a page at both sizes, and in both colours."""
-    for size in (PHONE, DESK):
+    """Look at a page at all sizes, and in both colours."""
+    for size in (PHONE, TABLET, DESK):
         page.set_viewport_size(size)
         assert fits(page), (page.url, size)
         if size == PHONE:

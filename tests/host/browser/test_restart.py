@@ -91,7 +91,7 @@ def test_a_restart_under_open_pages(
     assert shown(orders) == seen
     expect(orders.get_by_role("button", name="Log out")).to_be_visible()
     orders.goto("/symbols")
-    expect(orders.get_by_text("142,338 instruments")).to_be_visible()
+    expect(orders.get_by_text("1,42,338 instruments")).to_be_visible()
     orders.close()
     complaints[:] = [one for one in complaints if "net::ERR_" not in one]  # while the host was away
     strategy.goto("about:blank")
