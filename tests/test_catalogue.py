@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from openalgo_cache.catalogue import Durability, Policy, Sealing, catalogue, policy_of, with_options
+from openalgo_cache.catalogue import Durability, Policy, Sealing, catalogue, policy_of
 from openalgo_cache.errors import ConfigurationError, InvalidLifetimeError
 from openalgo_cache.expiry import earliest, expires_at
+from openalgo_cache.options import with_options
 from openalgo_cache.settings import Settings
 
 NOON = datetime(2026, 1, 1, 6, 30, tzinfo=UTC).timestamp()  # in India

@@ -8,13 +8,15 @@ from enum import Enum
 from typing import Final
 
 from openalgo_cache.errors import ConfigurationError
-from openalgo_cache.expiry import Lifetime, describe, earliest, expires_at, until
+from openalgo_cache.expiry import Lifetime, describe, earliest, until
 from openalgo_cache.keys import check_cache_name
 from openalgo_cache.settings import Settings
 from openalgo_cache.settings.parsers import ALL_CACHES
 
 AUDIT_HEADS: Final = "audit_heads"
 """The cache that says where the chains of the audit log end."""
+SYMBOLS: Final = "symbols"
+"""The cache that is a view of the symbol master, and that instances share their master in."""
 MAXSIZE: Final = 1024
 """The bound of caches that neither the catalogue nor the caller gives one."""
 LONGEST_LOAD: Final = 30.0
@@ -110,7 +112,7 @@ def catalogue(settings: Settings) -> dict[str, Policy]:
         "user_strategies": replace(
             loaded, lifetime=settings.strategy_cache_ttl, maxsize=1000, sealing=Sealing.ENCRYPTED
         ),
-        "symbols": Policy(lifetime=settings.symbol_cache_ttl, maxsize=None, durability=Durability.SNAPSHOT),
+        SYMBOLS: Policy(lifetime=settings.symbol_cache_ttl, maxsize=None, durability=Durability.SNAPSHOT),
         "running_strategies": state,
         "strategy_configs": state,
         "strategy_state": state,
@@ -142,78 +144,6 @@ def policy_of(name: str, settings: Settings) -> Policy:
     return policy
 
 
-def with_options(policy: Policy, name: str, options: dict[str, object]) -> Policy:
-    """Return ``policy`` with a caller's options of ``get_cache`` worked in.
-
-    Args:
-        policy: The policy that the catalogue or the settings give.
-        name: The cache's name, for messages.
-        options: Some of ``ttl``, ``maxsize``, ``encrypted``, ``blinded``, ``local``, ``on_error``, ``stale_for``,
-            ``load_within``.
-
-    Raises:
-        ConfigurationError: An option contradicts what the catalogue demands.
-    """
-    changes: dict[str, object] = {}
-    if "ttl" in options:
-        lifetime: Lifetime = options["ttl"]  # type: ignore[assignment]  # the next line refuses what is none
-        expires_at(lifetime, 0.0)
-        changes["lifetime"] = lifetime
-    if "maxsize" in options:
-        maxsize = options["maxsize"]
-        if maxsize is not None and (type(maxsize) is not int or maxsize < 1):
-            raise ConfigurationError(
-                f"cache {name!r}: maxsize is a number from 1 up, or None for no bound, not {maxsize!r}"
-            )
-        changes["maxsize"] = None if policy.durability is Durability.STATE else maxsize
-    if "encrypted" in options:
-        if not options["encrypted"] and policy.sealing is Sealing.ENCRYPTED:
-            raise ConfigurationError(
-                f"cache {name!r} is encrypted by the catalogue or CACHE_ENCRYPTED_NAMES: leave encrypted=False out "
-                "(CACHE_ENCRYPTION_ENABLED=false turns encryption off for all new records)"
-            )
-        if options["encrypted"]:
-            changes["sealing"] = Sealing.ENCRYPTED
-    if "blinded" in options:
-        changes["blinded"] = bool(options["blinded"]) or policy.blinded
-    if options.get("local"):
-        if policy.durability is Durability.STATE:
-            raise ConfigurationError(f"cache {name!r} is the only copy of what it holds: it cannot be local")
-        changes["durability"] = Durability.LOCAL
-        changes["sealing"] = Sealing.PLAIN
-        changes["blinded"] = False
-    if "on_error" in options:
-        if options["on_error"] not in {"raise", "miss"}:
-            raise ConfigurationError(f"cache {name!r}: on_error is 'raise' or 'miss', not {options['on_error']!r}")
-        changes["raises"] = options["on_error"] == "raise" or policy.durability is Durability.STATE
-    changed = replace(policy, **changes)  # type: ignore[arg-type]  # each value was checked above
-    return _with_loads(changed, name, options)
-
-
-def _with_loads(policy: Policy, name: str, options: dict[str, object]) -> Policy:
-    """Return ``policy`` with the options about loading worked in."""
-    if "load_within" in options:
-        seconds = expires_at(options["load_within"], 0.0)  # type: ignore[arg-type]  # it refuses what is none
-        if seconds is None or seconds > LONGEST_LOAD:
-            raise ConfigurationError(f"cache {name!r}: load_within is at most {LONGEST_LOAD:g} seconds")
-        policy = replace(policy, load_within=seconds)
-    return _with_stale_for(policy, name, options["stale_for"]) if "stale_for" in options else policy
-
-
-def _with_stale_for(policy: Policy, name: str, stale_for: object) -> Policy:
-    """Return a policy by which expired values are served, unless what it is for must not be used past its expiry."""
-    seconds = expires_at(stale_for, 0.0)  # type: ignore[arg-type]  # it refuses what is none
-    if seconds is None:
-        return policy
-    secret = policy.sealing is Sealing.ENCRYPTED or policy.blinded
-    if secret or policy.limit is not None or policy.durability is Durability.STATE:
-        what = "is encrypted" if secret else "ends with the session" if policy.limit is not None else "holds state"
-        raise ConfigurationError(
-            f"cache {name!r} {what}, and what it holds must not be used past its expiry: leave stale_for out"
-        )
-    return replace(policy, stale_for=seconds)
-
-
 def policy_of_locks(policy: Policy) -> Policy:
     """Return what the records of a cache's locks are like: as safe as its own, never evicted; every failure raises."""
     local = policy.durability is Durability.LOCAL
@@ -236,6 +166,18 @@ def is_audited(name: str, policy: Policy, settings: Settings) -> bool:
     if settings.cache_audit_caches is None:
         return policy.sealing is Sealing.ENCRYPTED or policy.blinded
     return settings.cache_audit_caches == ALL_CACHES or name in settings.cache_audit_caches
+
+
+def is_reported(name: str, policy: Policy, backend: str | None, settings: Settings) -> bool:
+    """Return whether what a cache tells unasked, such as a clear, goes to the audit log.
+
+    Not so the cache that the log itself writes to, nor what is in this process alone: that would leave files where
+    nobody expects any, unless the cache is audited anyway.
+    """
+    if name == AUDIT_HEADS:
+        return False
+    is_kept = policy.durability is not Durability.LOCAL and backend != "memory"
+    return is_kept or is_audited(name, policy, settings)
 
 
 def _is_listed(name: str, listed: frozenset[str]) -> bool:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from openalgo_cache import expiry, selection
 from openalgo_cache.cache import Cache
-from openalgo_cache.catalogue import AUDIT_HEADS, Durability, Policy, Sealing, is_audited, policy_of, with_options
+from openalgo_cache.catalogue import AUDIT_HEADS, SYMBOLS, Durability, Policy, Sealing, is_reported, policy_of
 from openalgo_cache.census import NOT_SHARED, Census
 from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.codec.keyring import KeyRing
 from openalgo_cache.codec.livering import LiveRing
 from openalgo_cache.errors import CacheError, ConfigurationError, KeyRingError
-from openalgo_cache.expiry import Lifetime
 from openalgo_cache.guarded.guards import Guards
 from openalgo_cache.health import Healths, healths_of
 from openalgo_cache.keyless import keyless_stack
 from openalgo_cache.locks import make_lock
+from openalgo_cache.options import Options, backend_asked, with_options
 from openalgo_cache.policy.callers import back
 from openalgo_cache.policy.metrics import Counters
 from openalgo_cache.policy.rules import ALL, Rules
@@ -35,45 +35,6 @@ if TYPE_CHECKING:
     from openalgo_cache.symbols.shelf import Shelf
 
 _log = logging.getLogger("openalgo_cache")
-
-_SYMBOLS: Final = "symbols"
-
-
-class Options(TypedDict, total=False):
-    """What ``get_cache`` takes besides the name.
-
-    Attributes:
-        ttl: The lifetime of entries that are set without one.
-        maxsize: The most entries; None for no bound.
-        encrypted: Whether records are encrypted; signed otherwise.
-        blinded: Whether the store gets keyed hashes in place of keys.
-        backend: The backend's name, in place of the configured one.
-        local: Whether the cache stays in this process, whatever the backend.
-        on_error: ``"miss"`` or ``"raise"``: what a failing store means.
-        stale_for: Seconds past its expiry for which a value may stand in for one that cannot be loaded; None for none.
-        load_within: Seconds for which others wait for a loader, in case its process is paused or dead; 30 if left out.
-    """
-
-    ttl: Lifetime
-    maxsize: int | None
-    encrypted: bool | None
-    blinded: bool
-    backend: str
-    local: bool
-    on_error: Literal["miss", "raise"]
-    stale_for: float | timedelta | None
-    load_within: float | timedelta
-
-
-class _RingWhenNeeded:
-    """A manager's key ring for the symbol master, which is made before anything may be created or read."""
-
-    def __init__(self, manager: CacheManager) -> None:
-        self._manager = manager
-
-    def subkey(self, purpose: str, context: bytes) -> bytes:
-        """See KeyRing."""
-        return self._manager.ring().subkey(purpose, context)
 
 
 class CacheManager:
@@ -125,7 +86,7 @@ class CacheManager:
             options.
         """
         given: dict[str, object] = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
-        if name == _SYMBOLS:
+        if name == SYMBOLS:
             if given:
                 raise ConfigurationError(
                     f"the cache 'symbols' is a view of the symbol master and takes no options, not {_shown(given)}"
@@ -156,24 +117,15 @@ class CacheManager:
         """
         guard = self._symbol_guard()
         if guard is not None:
-            guard.admit(back(), "symbols", ALL)
+            guard.admit(back(), SYMBOLS, ALL)
         return self._master(background=background)
 
     def _master(self, *, background: bool = True) -> SymbolMaster:
-        from openalgo_cache.symbols import SymbolMaster  # noqa: PLC0415  # only where it is used: imports stay quick
+        from openalgo_cache.symbols.opening import open_master  # noqa: PLC0415  # only where it is used: imports stay quick
 
         with self._lock:
             if self._symbols is None:
-                self._symbols = SymbolMaster(
-                    self.settings.sqlite_cache_path,
-                    _RingWhenNeeded(self),
-                    self._clock,
-                    open_shelf=self.shelf,
-                    preload=self.settings.symbol_cache_preload,
-                    refresh_interval=self.settings.symbol_cache_refresh_interval,
-                    background=background,
-                    show_counts=self.settings.cache_stats_enabled,
-                )
+                self._symbols = open_master(self.ground(), self.shelf, background=background)
             return self._symbols
 
     def audit(self) -> AuditLog:
@@ -262,7 +214,7 @@ class CacheManager:
             asks = open_unused or cache._stack is not None  # noqa: SLF001  # whether it is open is nobody else's concern
             stats[name] = cache.stats(size_max_age=size_max_age if asks else None)
         if self._symbols is not None:
-            stats[_SYMBOLS] = self._symbols.stats(look=size_max_age is not None)
+            stats[SYMBOLS] = self._symbols.stats(look=size_max_age is not None)
         return stats
 
     def health(self, *, probe: bool = False) -> Healths:
@@ -287,8 +239,7 @@ class CacheManager:
 
     def new_cache(self, name: str, **options: Unpack[Options]) -> Cache:
         """Return a new handle, which this manager does not keep and does not close."""
-        given = {key: value for key, value in options.items() if (key, value) != ("encrypted", None)}
-        return self._guards.before(self._make(name, given))
+        return self._guards.before(self._make(name, options))
 
     def ground(self, cache: str = "", *, ephemeral: bool = False) -> Ground:
         """Return what the caches of this manager stand on, or what one of them does.
@@ -300,17 +251,9 @@ class CacheManager:
         settings = self.settings.of_cache(cache)
         return Ground(settings, self._clock, lambda: self.live_ring(ephemeral=ephemeral), journals=not ephemeral)
 
-    def _make(self, name: str, given: dict[str, object]) -> Cache:
-        unknown = sorted(set(given) - set(Options.__annotations__))
-        if unknown:
-            known = ", ".join(sorted(Options.__annotations__))
-            raise ConfigurationError(f"get_cache({name!r}) has no option {', '.join(unknown)}: there are {known}")
-        policy = with_options(policy_of(name, self.settings), name, given)
-        asked = given.get("backend")
-        if asked is not None and not isinstance(asked, str):
-            raise ConfigurationError(
-                f"get_cache({name!r}): backend is a name such as 'sqlite', not {type(asked).__name__}"
-            )
+    def _make(self, name: str, options: Mapping[str, object]) -> Cache:
+        policy = with_options(policy_of(name, self.settings), name, options)
+        asked = backend_asked(name, options)
 
         def build() -> Stack:
             backend = asked or ("memory" if policy.durability is Durability.LOCAL else self._chosen(policy))
@@ -336,6 +279,7 @@ class CacheManager:
             _log.info("cache %s: %s, %s, %s", name, backend, policy.sealing.value, lifetime)
             return stack
 
+        reports = is_reported(name, policy, asked or self.settings.cache_backend, self.settings)
         cache = Cache(
             name,
             policy,
@@ -343,20 +287,9 @@ class CacheManager:
             self._clock,
             log_reads=self.settings.cache_metrics_enabled,
             show_counts=self.settings.cache_stats_enabled,
-            audit=self.audit if self._reports(name, policy, asked) else None,
+            audit=self.audit if reports else None,
         )
         return cache
-
-    def _reports(self, name: str, policy: Policy, asked: str | None) -> bool:
-        """Return whether what a cache reports unasked, such as a clear, goes to the audit log.
-
-        Not so the cache that the log itself writes to, nor what is in this process alone: that would leave files where
-        nobody expects any, unless the cache is audited anyway.
-        """
-        if name == AUDIT_HEADS:
-            return False
-        is_kept = policy.durability is not Durability.LOCAL and (asked or self.settings.cache_backend) != "memory"
-        return is_kept or is_audited(name, policy, self.settings)
 
     def _audit_ring(self, problem: str | None) -> None:
         """Audit what has become of the key ring's file while we run."""
@@ -383,15 +316,10 @@ class CacheManager:
         Args:
             backend: The backend's name, in place of the chosen one.
         """
-        from openalgo_cache.symbols.shelf import Shelf  # noqa: PLC0415  # only where it is used: imports stay quick
+        from openalgo_cache.symbols.opening import open_shelf  # noqa: PLC0415  # only where it is used: imports stay quick
 
         backend = backend or self.choice().backend
-        if backend in NOT_SHARED:
-            return None
-        settings = self.settings
-        stack = build_stack(_SYMBOLS, policy_of(_SYMBOLS, settings), backend, self.ground())
-        instance = settings.instance_id or settings.instance_name
-        return Shelf(stack.backend, stack.keyspace, stack.codec, self._clock, instance)
+        return None if backend in NOT_SHARED else open_shelf(self.ground(), backend)
 
     def _symbol_view(self) -> SymbolView:
         from openalgo_cache.symbols import SymbolView  # noqa: PLC0415  # only where it is used: imports stay quick
@@ -405,7 +333,7 @@ class CacheManager:
         return self._view
 
     def _symbol_guard(self) -> Guard | None:
-        return self._guards.guard(_SYMBOLS, policy_of(_SYMBOLS, self.settings), Counters())
+        return self._guards.guard(SYMBOLS, policy_of(SYMBOLS, self.settings), Counters())
 
 
 SecureCacheManager = CacheManager

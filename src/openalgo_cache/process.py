@@ -6,7 +6,8 @@ import atexit
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 from openalgo_cache.locks import make_lock
-from openalgo_cache.manager import CacheManager, Options
+from openalgo_cache.manager import CacheManager
+from openalgo_cache.options import Options
 
 if TYPE_CHECKING:
     from openalgo_cache.cache import Cache

@@ -11,7 +11,7 @@ import pytest
 
 from openalgo_cache import MISSING, CacheManager
 from openalgo_cache.cli.shapes.entries import Cleared, Deleted, Got, Keys, Stored
-from openalgo_cache.manager import Options
+from openalgo_cache.options import Options
 from tests.cli.conftest import Run, tree
 from tests.cli.shapes_held import deviations
 

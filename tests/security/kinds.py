@@ -35,7 +35,7 @@ USERS: Final = {
     "openalgo_cache/keys.py": "blinded keys: test_moves.py",
     "openalgo_cache/tags.py": "names of tags; their records are in KINDS",
     "openalgo_cache/slots.py": "journal slots: test_bits.py, test_moves.py",
-    "openalgo_cache/manager.py": "hands the ring's subkeys to the symbol master",
+    "openalgo_cache/symbols/opening.py": "hands the ring's subkeys to the symbol master",
     "openalgo_cache/audit/line.py": "audit lines: test_bits.py, tests/audit",
     "openalgo_cache/keyholders.py": "which processes hold which keys: tests/keys/test_keyholders.py, every bit",
     "openalgo_cache/backends/sqlite/cipher.py": "the key of a whole file, on top of sealed records: tests/sqlite",

@@ -15,7 +15,7 @@ import pytest
 
 from openalgo_cache import BackendUnavailableError, Cache, CacheManager, copy_cache, export_caches, import_caches
 from openalgo_cache.codec.codec import Contents
-from openalgo_cache.manager import Options
+from openalgo_cache.options import Options
 from tests.cli.conftest import Run, run
 from tests.servers.process import ServerProcess, wait_until
 from tests.stacks import manager

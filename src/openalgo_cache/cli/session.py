@@ -24,7 +24,8 @@ from openalgo_cache.codec.envelope import AEAD, parse_head
 from openalgo_cache.errors import KeyRingError, UnreadableRecordError
 from openalgo_cache.journal import Lookout, look
 from openalgo_cache.keys import OF_TAG, Keyspace
-from openalgo_cache.manager import CacheManager, Options
+from openalgo_cache.manager import CacheManager
+from openalgo_cache.options import Options
 from openalgo_cache.settings import SEARCH, Settings
 from openalgo_cache.settings.server import SESSION
 from openalgo_cache.stack import prefix_of

@@ -18,7 +18,7 @@ from openalgo_cache.cli.progress import Tell, bar, interruptible
 from openalgo_cache.cli.session import SYMBOLS, RefusedError, Session, hold_to_its_records, seals_of
 from openalgo_cache.cli.shapes.transfers import Copied, Exported, InFile, Moved, Restored
 from openalgo_cache.errors import ConfigurationError, UnreadableRecordError
-from openalgo_cache.manager import Options
+from openalgo_cache.options import Options
 from openalgo_cache.transfer import (
     Existing,
     ExportedCache,

@@ -11,7 +11,8 @@ from openalgo_cache.cache import Cache
 from openalgo_cache.catalogue import catalogue
 from openalgo_cache.codec.codec import Contents
 from openalgo_cache.errors import ConfigurationError, KeyRingError
-from openalgo_cache.manager import CacheManager, Options
+from openalgo_cache.manager import CacheManager
+from openalgo_cache.options import Options
 from openalgo_cache.process import default_manager
 from openalgo_cache.transfer.delivery import Delivery
 from openalgo_cache.transfer.exportfile import Begin, Reader
