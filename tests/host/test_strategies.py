@@ -262,6 +262,23 @@ def test_it_is_taken_over(stack: Stack, stage: Stage, settings: Settings) -> Non
     other.close()
 
 
+def test_it_is_stopped_while_its_instance_is_away(stack: Stack, stage: Stage, settings: Settings) -> None:
+    """Whoever looks after it next ends its key as well: what is left of it, on another machine, learns nothing more."""
+    source = "import os, pathlib\npathlib.Path('key').write_text(os.environ['OPENALGO_API_KEY'])\n" + LONG
+    strategy = stage.run(source, "running")
+    stage.wait_for_line(strategy, "run 1")
+    key = (stage.host.settings.cache_folder / "strategies" / strategy / "key").read_text()
+    stage.freeze()
+    stage.host.strategies.stop(USER, strategy)
+    assert stage.host.api_keys.caller(key) is not None
+    stage.hands.turn(charge.LEASE)
+    other = Host.open(settings, stage.hands, stack.database_url, rates=MANY)
+    other.strategies.supervisor.beat()
+    assert other.strategies.get(USER, strategy).state == "stopped"
+    assert stage.host.api_keys.caller(key) is None
+    other.close()
+
+
 def test_a_host_that_is_away_for_a_while(stack: Stack, stage: Stage, settings: Settings) -> None:
     """A save is tried until it is back; if it is not back in time, the error says so, and saving again is right."""
     strategy = stage.host.strategies.add(USER, "one", LONG)

@@ -124,11 +124,12 @@ class Charge:
             self._child = None
 
     def _take_over(self) -> Last:
-        """Take over the record; end what is left of the run that it speaks of."""
+        """Take over the record; end what is left of the run that it speaks of, and its key."""
         last = self._means.runs.begin(self.config.id, self._lease)
         if last.run is None or last.run.outcome is not Outcome.RUNNING:
             return last
         end_leftover(last.run)
+        self._means.take_key(self.config, self._lease)
         return self._write(last, replace(last.run, outcome=Outcome.STOPPED))
 
     def _keeps_lease(self, now: float) -> bool:
