@@ -117,6 +117,21 @@ def test_attempts_are_limited_for_each_address(client: FlaskClient, log_in: LogI
     assert log_in().status_code == 303
 
 
+def test_what_stands_for_one_visitor(client: FlaskClient, log_in: LogIn) -> None:
+    """A whole network of IPv6 is one, and has one count; an address of IPv4 is one also where it is written as IPv6."""
+
+    def wrong(address: str) -> int:
+        client.environ_base["REMOTE_ADDR"] = address
+        return log_in(password="wrong").status_code
+
+    for visitor, same, other in (
+        ("2001:db8::1", "2001:db8::2:1", "2001:db8:0:1::1"),
+        ("192.0.2.7", "::ffff:192.0.2.7", "::ffff:192.0.2.8"),
+    ):
+        assert [wrong(visitor) for _ in range(11)] == [403] * 10 + [429]
+        assert (wrong(same), wrong(other)) == (429, 403)
+
+
 def test_a_login_clears_the_count(client: FlaskClient, log_in: LogIn) -> None:
     """Who knows the password is not held up by earlier slips."""
     for _ in range(2):

@@ -83,11 +83,16 @@ def _local(path: str) -> str:
 
 
 def _network(address: str) -> str:
-    """Return what stands for one visitor: an address, or the network of 64 bits that an IPv6 customer has."""
+    """Return what stands for one visitor: an address, or the network of 64 bits that an IPv6 customer has.
+
+    A server that listens on ``::`` has the addresses of IPv4 in one network of those.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 6:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))
