@@ -139,8 +139,8 @@ class Jobs:
         return self._lease
 
     def _do(self, job: _Daily, lease: Lease) -> None:
-        due = _last(job.at, self._clock())
         with self._database.reading() as session:
+            due = _last(job.at, self._database.now(session))  # by the clock that also says when orders were placed
             done = session.get(JobRow, job.name)
             if done is not None and done.due_at >= due:
                 return

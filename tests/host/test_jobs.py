@@ -68,6 +68,20 @@ def test_one_instance_works_until_it_dies(instance: Open, hands: Hands) -> None:
     assert set(done[20:]) == {"other"}
 
 
+def test_a_day_begins_by_the_clock_that_all_share(instance: Open, hands: Hands) -> None:
+    """An instance that is ahead would end a day while orders of that day are still placed."""
+    jobs, dues = instance("one"), list[float]()
+    jobs._clock = lambda: hands() + 90
+    jobs.daily("dues", time(8, 31), lambda _session, due: dues.append(due))
+    jobs.beat()
+    hands.turn(59)
+    jobs.beat()
+    assert dues == [hands() + 1 - 24 * HOUR]
+    hands.turn(1)
+    jobs.beat()
+    assert dues[1:] == [hands()]
+
+
 def test_a_daily_job_is_done_once(instance: Open, hands: Hands) -> None:
     """In the whole fleet, whoever looks, and again after a day; what was missed for days is made up for once."""
     fleet = [instance(name) for name in ("one", "two", "three")]
