@@ -14,9 +14,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from openalgo_cache import Settings
+from openalgo_host.administrator import ensure_administrator
+from openalgo_host.caller import Caller
 from openalgo_host.database import Database, url_of
 from openalgo_host.leases import FencedOffError, Lease, Leases, check
-from tests.host.conftest import Hands
+from openalgo_host.strategies.configs import Config
+from tests.host.conftest import Hands, host_at
+from tests.servers.postgres import PostgresProcess
 from tests.servers.process import wait_until
 
 Open = Callable[[], Database]
@@ -179,6 +184,27 @@ def test_nobody_waits_for_whoever_fell_silent(
     assert count(database) == 0
     with pytest.raises(FencedOffError):
         write_under(database, lease)
+
+
+@pytest.mark.server
+def test_a_new_run_while_an_order_is_under_way(
+    postgres: PostgresProcess, settings: Settings, hands: Hands, contract: Path
+) -> None:
+    """The order has the account and is about to look at the lease; who begins the run has the lease: neither waits."""
+    with host_at(postgres.new_database(), settings, hands, contract) as host:
+        ensure_administrator(host, lambda _text: None)
+        lease = host.leases.take("strategy/1", 60)
+        assert lease is not None
+        late = Caller(1, Lease(lease.name, lease.fence - 1))
+        with ThreadPoolExecutor(1) as pool, host.database.writing() as session:
+            host.orders._lock(session, Caller(1))
+
+            def begin() -> None:
+                host.strategies._means.give_key(Config("1", 1, "one"), lease, "key")
+
+            pool.submit(begin).result(10)
+            with pytest.raises(FencedOffError):
+                host.orders._lock(session, late)
 
 
 def test_eight_that_want_it_at_once(open_database: Open) -> None:

@@ -280,8 +280,11 @@ class OrderBook:
     # --- inside a transaction -----------------------------------------------------------------------------------------
 
     def _lock(self, session: Session, caller: Caller) -> None:
-        """Let nobody else change the account, and nobody be taken over, before the transaction ends."""
-        session.execute(select(User.id).where(User.id == caller.user_id).with_for_update())
+        """Let nobody else change the account, and nobody be taken over, before the transaction ends.
+
+        Rows that only refer to the user can be made meanwhile, such as the key of a run whose lease is locked already.
+        """
+        session.execute(select(User.id).where(User.id == caller.user_id).with_for_update(key_share=True))
         if caller.lease is not None:
             check(session, caller.lease)
 
