@@ -11,7 +11,8 @@ import sys
 from typing import Any, Final
 
 import httpx
-from openalgo import api
+
+from tests.host.pypi import client_of
 
 ORDER: Final[dict[str, Any]] = {
     "symbol": "RELIANCE",
@@ -70,8 +71,14 @@ def call_all(url: str, key: str) -> dict[str, str]:
     Raises:
         AssertionError: An answer is an error.
     """
-    calls = Calls(api(api_key=key, host=url))
-    calls.ping(url, key)
+    with client_of(url, key) as client:
+        calls = Calls(client)
+        calls.ping(url, key)
+        _call_each(calls)
+    return calls.answers
+
+
+def _call_each(calls: Calls) -> None:
     calls("symbol", symbol="RELIANCE", exchange="NSE")
     calls("search", query="NIFTY", exchange="NFO")
     expiry = calls("expiry", symbol="NIFTY", exchange="NFO", instrumenttype="options")["data"][0].replace("-", "")
@@ -97,7 +104,6 @@ def call_all(url: str, key: str) -> dict[str, str]:
     calls("closeposition")
     for book in ("orderbook", "tradebook", "positionbook", "holdings", "funds"):
         calls(book)
-    return calls.answers
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
-from openalgo import api
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from openalgo_host.application import create_app
 from openalgo_host.host import Host
 from openalgo_host.limits import Rate, Rates
 from tests.host.conftest import Credentials, Hands
+from tests.host.pypi import client_of
 from tests.servers.process import wait_until
 
 MANY = Rates(*[Rate(1_000_000, 1)] * 3)
@@ -63,6 +65,8 @@ class Stage:
     hands: Hands
     credentials: Credentials
     port: int = 0
+    _client: Any = None
+    _closing: ExitStack = field(default_factory=ExitStack)
 
     def open(self) -> None:
         """Serve."""
@@ -83,6 +87,8 @@ class Stage:
 
     def close(self) -> None:
         """Stop as the command does."""
+        self._closing.close()
+        self._client = None
         self._server.shutdown()
         self._server.server_close()
         self.host.close()
@@ -94,9 +100,11 @@ class Stage:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def client(self) -> api:
-        """The client of the administrator."""
-        return api(api_key=self.credentials.api_key, host=self.address)
+    def client(self) -> Any:
+        """The client of the administrator, until the stage is closed."""
+        if self._client is None:
+            self._client = self._closing.enter_context(client_of(self.address, self.credentials.api_key))
+        return self._client
 
     def run(self, source: str, until: str = "finished", **options: object) -> str:
         """Add a strategy, start it, wait until it is in a state, and return its number."""

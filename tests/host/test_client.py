@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from openalgo import api
 
 from openalgo_host.host import Host
 from tests.host.conftest import Credentials
+from tests.host.pypi import client_of
 from tests.host.serving import serving
 
 
@@ -26,9 +26,10 @@ def served(app: Flask) -> Iterator[str]:
 
 
 @pytest.fixture
-def client(served: str, credentials: Credentials) -> Any:
+def client(served: str, credentials: Credentials) -> Iterator[Any]:
     """The client, with the administrator's key."""
-    return api(api_key=credentials.api_key, host=served)
+    with client_of(served, credentials.api_key) as client:
+        yield client
 
 
 def data(answer: dict[str, Any]) -> Any:

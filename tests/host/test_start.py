@@ -23,6 +23,7 @@ from openalgo_host.errors import StartError
 from openalgo_host.options import Options
 from openalgo_host.server import address_of, is_local, reserve
 from tests.host.every_call import call_all
+from tests.host.pypi import client_of
 from tests.host_stacks import Stack
 
 DEADLINE = 60.0
@@ -161,8 +162,6 @@ class Browser:
 
 def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None:
     """The first start makes everything; the second finds it, with the session of the first and nothing shown again."""
-    from openalgo import api
-
     first = start(OPENALGO_HOST_MASTER=str(contract))
     port = first.wait_until_it_serves()
     assert [line.split(":")[0] for line in first.shown[:3]] == ["User", "Password", "API key"]
@@ -172,15 +171,15 @@ def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None
     browser.log_in(first.secret("Password"))
     assert "RELIANCE" in browser.ask("GET", "/symbols?q=RELIANCE")[1]
 
-    client = api(api_key=first.secret("API key"), host=f"http://127.0.0.1:{port}")
-    assert client.symbol(symbol="M&M", exchange="NSE")["data"]["token"] == "2031"
-    assert [one["symbol"] for one in client.search(query="NIFTY FUT", exchange="NFO")["data"]] == ["NIFTY26MAR26FUT"]
-    assert client.symbol(symbol="NOSUCH", exchange="NSE")["code"] == 404
-    assert (
-        api(api_key="wrong", host=client.base_url.removesuffix("/api/v1/")).symbol(symbol="M&M", exchange="NSE")["code"]
-        == 403
-    )
-    assert len(call_all(f"http://127.0.0.1:{port}", client.api_key)) == 26  # of the subset, each
+    address, key = f"http://127.0.0.1:{port}", first.secret("API key")
+    with client_of(address, key) as client:
+        assert client.symbol(symbol="M&M", exchange="NSE")["data"]["token"] == "2031"
+        futures = client.search(query="NIFTY FUT", exchange="NFO")["data"]
+        assert [one["symbol"] for one in futures] == ["NIFTY26MAR26FUT"]
+        assert client.symbol(symbol="NOSUCH", exchange="NSE")["code"] == 404
+    with client_of(address, "wrong") as stranger:
+        assert stranger.symbol(symbol="M&M", exchange="NSE")["code"] == 403
+    assert len(call_all(address, key)) == 26  # of the subset, each
 
     assert first.stop() == 0
     secrets = [first.secret("Password"), first.secret("API key"), browser.cookie.partition("=")[2]]
@@ -192,8 +191,8 @@ def test_from_an_empty_folder_to_a_restart(start: Start, contract: Path) -> None
     assert len(second.shown) == 1
     assert not [line for line in second.logged if "First start" in line or "Importing" in line]
     assert Browser(port, browser.cookie).ask("GET", "/symbols/NSE/M%26M")[0] == 200
-    client = api(api_key=first.secret("API key"), host=f"http://127.0.0.1:{port}")
-    assert client.symbol(symbol="M&M", exchange="NSE")["status"] == "success"
+    with client_of(f"http://127.0.0.1:{port}", key) as client:
+        assert client.symbol(symbol="M&M", exchange="NSE")["status"] == "success"
     visitor = Browser(port)
     assert json.loads(visitor.ask("GET", "/health", X_Forwarded_For="127.0.0.1")[1]) == {"status": "healthy"}
     assert json.loads(visitor.ask("GET", "/health", X_Forwarded_For="::1", Authorization=f"Bearer {token}")[1])[

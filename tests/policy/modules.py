@@ -11,6 +11,13 @@ from openalgo_cache.clock import Clock, system_clock
 from openalgo_cache.manager import CacheManager
 from tests.stacks import manager
 
+
+class _Empty:
+    """Nothing of its own."""
+
+
+OF_EVERY_CLASS = frozenset(vars(_Empty))
+"""What Python itself puts into a class; 3.13 more than those before."""
 FRIEND = "services.quotes"
 STRANGER = "plugins.stranger"
 

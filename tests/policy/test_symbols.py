@@ -8,7 +8,7 @@ import pytest
 
 from openalgo_cache import AccessDeniedError
 from openalgo_cache.symbols import SymbolView, generate_master
-from tests.policy.modules import FRIEND, STRANGER, ruled, run_as
+from tests.policy.modules import FRIEND, OF_EVERY_CLASS, STRANGER, ruled, run_as
 from tests.policy.test_audited import said
 from tests.stacks import manager
 
@@ -48,7 +48,7 @@ def test_nothing_public_was_forgotten(tmp_path: Path) -> None:
     open_to_all = {"name", "stats", "__init__", "__bool__", "__repr__", "__iter__"}
     refused = {name for name, value in vars(SymbolView).items() if value is vars(SymbolView)["set"]}
     named = {name for name in vars(SymbolView) if not name.startswith("_") or name.endswith("__")}
-    named -= {"__doc__", "__module__", "__dict__", "__weakref__"}
+    named -= OF_EVERY_CLASS
     assert named - open_to_all - refused == {
         *("get", "get_many", "exists", "size", "__getitem__", "__contains__", "__len__")
     }

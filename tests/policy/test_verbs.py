@@ -17,7 +17,7 @@ from openalgo_cache.guarded.verbs import VERBS
 from openalgo_cache.manager import CacheManager
 from openalgo_cache.policy.rules import RIGHTS
 from openalgo_cache.trace import cache_trace
-from tests.policy.modules import FRIEND, STRANGER, await_as, ruled, run_as
+from tests.policy.modules import FRIEND, OF_EVERY_CLASS, STRANGER, await_as, ruled, run_as
 
 PLAIN: Final = {
     "get": "cache.get('key')",
@@ -92,7 +92,7 @@ def has(face: type) -> set[str]:
     for kind in face.__mro__:
         if kind.__module__.startswith("openalgo_cache"):
             names |= {name for name in vars(kind) if not name.startswith("_") or name.endswith("__")}
-    return names - {"__doc__", "__module__", "__slots__", "__weakref__", "__annotations__", "__qualname__"}
+    return names - OF_EVERY_CLASS - {"__slots__", "__annotations__", "__qualname__"}
 
 
 @pytest.fixture

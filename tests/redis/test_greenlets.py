@@ -111,11 +111,12 @@ def test_greenlets_and_threads_share_a_cache(
     """Each sees what it wrote, counts are right, and a greenlet that only wants its turn gets it."""
     if find_spec(way) is None:  # asked for, not imported: either changes the process that imports it
         pytest.skip(f"{way} is not installed")
-    report = run(way, start_server(brand), tmp_path, timeout=30.0)
+    timeout = 30.0
+    report = run(way, start_server(brand), tmp_path, timeout)
     assert report["errors"] == []
     assert report["wrong"] == 0
     assert report["count"] == 11 * 4
-    assert report["longest"] < 5
+    assert report["longest"] < timeout / 2  # nobody has waited until an operation was given up
 
 
 @pytest.mark.parametrize("way", ["eventlet", pytest.param("gevent", marks=pytest.mark.soak)])
