@@ -5,32 +5,35 @@ from __future__ import annotations
 import logging
 import tempfile
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openalgo_cache import CacheError, SymbolImportError
 from openalgo_cache.symbols import MASTER_ROWS, generate_master
 from openalgo_host.errors import StartError
+from openalgo_host.market.paper import INDIA
 from openalgo_host.progress import Tell, progress
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import SymbolMaster
+    from openalgo_host.host import Host
     from openalgo_host.master_status import MasterStatus
 
 _log = logging.getLogger("openalgo_host")
 
 
-def ensure_master(symbols: SymbolMaster, status: MasterStatus, own: Path | None) -> None:
+def ensure_master(host: Host, own: Path | None) -> None:
     """Fill the symbol master if nothing was ever imported, here or by another instance that shares the server.
 
     Args:
-        symbols: The master.
-        status: Where it is noted how an import went.
-        own: A master contract (CSV) to import; None to generate one.
+        host: Whose master it is.
+        own: A master contract (CSV) to import; None to generate one, whose expiries lie after today.
 
     Raises:
         StartError: The file of the user's cannot be imported.
     """
+    symbols, status = host.symbols, host.master_status
     _fetch(symbols)
     if count := symbols.count():
         _log.info("Symbol master: %s instruments", f"{count:,}")
@@ -43,7 +46,7 @@ def ensure_master(symbols: SymbolMaster, status: MasterStatus, own: Path | None)
         _log.info("First start: generating a master contract of %s instruments", f"{MASTER_ROWS:,}")
         with tempfile.TemporaryDirectory(prefix="openalgo-host-") as folder:
             made = Path(folder, "master.csv")
-            generate_master(made)
+            generate_master(made, anchor=datetime.fromtimestamp(host.clock(), INDIA).date())
             _import(symbols, status, made, "generated")
 
 

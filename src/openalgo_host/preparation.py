@@ -29,7 +29,7 @@ def prepare(host: Host, options: Options, show: Show) -> None:
         CacheError: A store cannot be used.
     """
     _open_stores(host)
-    ensure_master(host.symbols, host.master_status, options.master)
+    ensure_master(host, options.master)
     if ensure_administrator(host, show):
         _log.info("Created the administrator; the credentials are shown this once")
 
@@ -50,7 +50,7 @@ def require_prepared(host: Host) -> None:
                 "Nothing is prepared yet: run 'openalgo-host --prepare' once, with the same variables; it makes the "
                 "symbol master and the administrator, and shows the credentials."
             )
-    ensure_master(host.symbols, host.master_status, None)
+    ensure_master(host, None)
 
 
 def _open_stores(host: Host) -> None:

@@ -266,6 +266,7 @@ def test_use_says_what_stays_behind(run: Run) -> None:
     shown = " ".join(run("use", "memory", **NO_CHOICE).out.split())
     assert "running_strategies (1), settings (1)" in shown
     assert "The only copy of what they hold: running_strategies." in shown
+    assert "copy --from" not in shown, "nothing can be copied into the memory of another process"
     assert "memory forgets everything" in shown
     assert "until 'openalgo-cache use sqlite'" in shown
     run("use", "sqlite", **NO_CHOICE)

@@ -81,10 +81,14 @@ def test_a_webhook(user: FlaskClient, host: Host) -> None:
     assert user.post(found[1], json={"action": "BUY"}).status_code == 404
     post(user, "/webhooks/1/active", on="yes")
     assert user.post(found[1], json={"action": "BUY"}).status_code == 200
+    assert "Make a new address for chart?" in user.get("/webhooks/1/renew").text
+    post(user, "/webhooks/1/renew")
+    assert "chart has another address" in user.get("/webhooks").text
+    assert user.post(found[1], json={"action": "BUY"}).status_code == 404
     assert "Remove chart?" in user.get("/webhooks/1/remove").text
     post(user, "/webhooks/1/remove")
     assert host.webhooks.list(1) == []
-    for path in ("address", "active", "remove"):
+    for path in ("address", "renew", "active", "remove"):
         assert post(user, f"/webhooks/1/{path}").status_code == 404
 
 

@@ -16,6 +16,7 @@ import pytest
 from openalgo_cache import Settings
 from openalgo_cache.strategies import HostUnavailableError, RunReplacedError, StaleStateError, StrategyState
 from openalgo_host.host import Host
+from openalgo_host.pages.formats import moment
 from openalgo_host.strategies import RefusedStrategyError, UnknownStrategyError, charge, supervisor
 from openalgo_host.strategies.child import MACHINE, end_leftover
 from openalgo_host.strategies.runs import Run
@@ -59,7 +60,8 @@ if sys.platform == "linux":
 """
     strategy = stage.run(source)
     began, environment, said, *more, ended = stage.log(strategy).splitlines()
-    assert (began, ended) == ("--- started by openalgo-default", "--- finished, exit code 0")
+    now = moment(stage.hands.now)
+    assert (began, ended) == (f"--- {now}: started by openalgo-default", f"--- {now}: finished, exit code 0")
     names = json.loads(environment)
     assert not [text for text in (*names, *names.values()) if "secret" in text.lower()]
     assert names["HOST_SERVER"] == stage.address
@@ -100,6 +102,8 @@ if mine["runs"] == 2:
     stage.host.strategies.supervisor.wake()
     wait_until(lambda: stage.host.strategies.get(USER, strategy).last_exit == 3, "the second failure")
     assert "['entry']" in stage.log(strategy)
+    assert "failed, exit code 1, starts again in 1 s" in stage.log(strategy)
+    assert "failed, exit code 3, starts again in 2 s" in stage.log(strategy)
     hands.turn(1)
     assert stage.host.strategies.get(USER, strategy).state == "failed"
     hands.turn(1)

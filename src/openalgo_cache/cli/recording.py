@@ -87,14 +87,14 @@ def _draw(pen: Pen, report: Used, state: list[str]) -> None:
     if not report["in_effect"]:
         pen.line(f"It has no effect while {report['decided_by']} decides.", "yellow")
     pen.line("Processes that run keep the backend they have until they are started again.")
-    if previous is not None and previous != backend:
-        pen.line(
-            f"What {previous} holds stays there, unseen, until 'openalgo-cache use {previous}'. To bring it over: "
-            f"'openalgo-cache copy --from {previous} --to {backend}'."
-        )
+    if previous not in {None, "memory", backend}:
+        pen.line(f"What {previous} holds stays there, unseen, until 'openalgo-cache use {previous}'.")
+        if backend != "memory":
+            pen.line(f"To bring it over: 'openalgo-cache copy --from {previous} --to {backend}'.")
     if left := report["left_behind"]:
         pen.line("In SQLite files stay: " + ", ".join(f"{name} ({count:,})" for name, count in left.items()) + ".")
     if state:
-        pen.line(f"The only copy of what they hold: {', '.join(state)}. Bring that over before you go on.", "yellow")
+        advice = "" if backend == "memory" else " Bring that over before you go on."
+        pen.line(f"The only copy of what they hold: {', '.join(state)}.{advice}", "yellow")
     if backend == "memory":
         pen.line("memory forgets everything at each restart, and refuses caches that hold the only copy.", "yellow")

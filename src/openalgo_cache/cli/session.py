@@ -77,7 +77,8 @@ class Session:
         self.settings = replace(
             settings,
             redis_operation_timeout=max(settings.redis_operation_timeout, patience),
-            valkey_operation_timeout=max(settings.server("valkey").operation_timeout, patience),
+            valkey_operation_timeout=settings.valkey_operation_timeout
+            and max(settings.valkey_operation_timeout, patience),  # not set, it is that of Redis
         )
         self.manager = CacheManager(self.settings)
         self.now = system_clock

@@ -1,4 +1,4 @@
-"""Webhooks of a user's strategies: add, see the address, switch on and off, remove."""
+"""Webhooks of a user's strategies: add, see and renew the address, switch on and off, remove."""
 
 from __future__ import annotations
 
@@ -71,6 +71,16 @@ def make_blueprint(host: Host) -> Blueprint:
                 503, problem="This address was stored with another key ring: remove the webhook, and add it anew."
             )
         return page(shown=number, address=url_for("webhook.take", token=token, _external=True))
+
+    @blueprint.get("/webhooks/<row:number>/renew")
+    def ask_renew(number: int) -> str:
+        return render_template("questions/renew_webhook.html", webhook=_own(host, number))
+
+    @blueprint.post("/webhooks/<row:number>/renew")
+    def renew(number: int) -> AnyResponse:
+        webhooks.renew_token(members.account().id, number)
+        flash(f"{_own(host, number).name} has another address: show it, and give that to whoever sends the messages.")
+        return redirect(url_for("webhooks.index"), 303)
 
     @blueprint.post("/webhooks/<row:number>/active")
     def set_active(number: int) -> AnyResponse:

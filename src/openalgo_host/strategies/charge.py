@@ -149,7 +149,7 @@ class Charge:
         means.states.begin(config.id, self._lease.fence)
         means.give_key(config, self._lease, key)
         self._log.hide((key,))
-        self._log.write(f"--- started by {means.instance}")
+        self._mark(now, f"started by {means.instance}")
         variables = {
             "HOST_SERVER": address,
             "STRATEGY_DAY": f"{datetime.fromtimestamp(now, INDIA):%Y-%m-%d}",
@@ -181,19 +181,25 @@ class Charge:
         run, now = self._last.run, self._means.clock()
         assert run is not None  # noqa: S101  # for the type checker: there is a process
         child.bury()
+        again = ""
         run = replace(run, exit=code, outcome=Outcome.FINISHED if code == 0 else Outcome.FAILED)
         if self._kill_at is not None:
             run = replace(run, outcome=Outcome.STOPPED)
         elif code != 0:
             is_lasting = now - run.started_at >= _LONGEST_PAUSE
             run = replace(run, failures=1 if is_lasting else run.failures + 1)
-            self._starts_at = now + min(2.0 ** (run.failures - 1), _LONGEST_PAUSE)
+            pause = min(2.0 ** (run.failures - 1), _LONGEST_PAUSE)
+            self._starts_at, again = now + pause, f", starts again in {pause:.0f} s"
         self._means.take_key(self.config, self._lease)
-        self._log.write(f"--- {run.outcome}, exit code {code}")
+        self._mark(now, f"{run.outcome}, exit code {code}{again}")
         self._publish()
         self._last = self._write(self._last, run)
         self._child = self._kill_at = None
         self._wake()  # it may be to start anew, or another instance's
+
+    def _mark(self, now: float, what: str) -> None:
+        """Add a line of the host's own to the log."""
+        self._log.write(f"--- {datetime.fromtimestamp(now, INDIA):%d %b %Y, %H:%M:%S} IST: {what}")
 
     def _publish(self) -> None:
         if (tail := self._log.news()) is not None:
