@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from openalgo_cache import on_behalf_of
 from openalgo_host.host import Host
 from openalgo_host.leases import Lease
 from openalgo_host.strategies import UnknownStrategyError
+from openalgo_host.strategies.runs import Run
 from openalgo_host.users import User
 from tests.host.conftest import Credentials
 
@@ -27,6 +29,18 @@ def call(client: FlaskClient, credentials: Credentials) -> Any:
         return client.post(f"/api/v1/strategy/{path}", json={"apikey": key, **fields})
 
     return send
+
+
+def damage(host: Host, cache: str, strategy: str) -> Callable[[], None]:
+    """Flip a bit of what the store has of a strategy; return what flips it back."""
+    with on_behalf_of("openalgo_host.strategies.charge"):
+        stack = host.manager.get_cache(cache)._opened()
+    stored = stack.keyspace.stored(strategy)
+    entry = stack.backend.get(stored)
+    assert entry is not None
+    flipped = entry.payload[:-1] + bytes([entry.payload[-1] ^ 1])
+    stack.backend.set(stored, entry._replace(payload=flipped))
+    return lambda: stack.backend.set(stored, entry)
 
 
 def data(answer: TestResponse) -> Any:
@@ -180,3 +194,35 @@ def test_a_run_that_was_overtaken(call: Any, host: Host) -> None:
     begin(host, strategy, fence + 1)
     assert "a later run of this strategy has begun" in message(call("state/save", key, version=1, state={}), 403)
     assert Lease(f"strategy/{strategy}", fence) == host.api_keys.caller(key).lease  # type: ignore[union-attr]  # likewise
+
+
+def test_a_damaged_record_is_its_own_strategys(call: Any, host: Host) -> None:
+    """The others go on. It is kept, in the list of all as well, until what was written comes back from a backup."""
+    damaged, other = (data(call("add", name=name, source=SOURCE))["id"] for name in ("one", "other"))
+    for strategy in (damaged, other):
+        data(call("start", id=strategy))
+    mend = damage(host, "strategy_configs", damaged)
+    assert [one["id"] for one in data(call("list"))] == [other]
+    assert message(call("get", id=damaged), 503).startswith("What is kept here cannot be read")
+    supervisor = host.strategies.supervisor
+    supervisor._read()
+    assert set(supervisor._configs) == {other}
+    added = data(call("add", name="new", source=SOURCE))["id"]
+    data(call("stop", id=other))
+    assert call("remove", id=other).status_code == 200
+    mend()
+    assert [one["id"] for one in data(call("list"))] == [damaged, added]
+
+
+def test_a_damaged_run_is_its_own_strategys(call: Any, host: Host) -> None:
+    """Likewise with the record of what runs."""
+    damaged, other = (data(call("add", name=name, source=SOURCE))["id"] for name in ("one", "other"))
+    with on_behalf_of("openalgo_host.strategies.charge"):
+        means = host.strategies._means
+        for strategy in (damaged, other):
+            lease = host.leases.take(f"strategy/{strategy}", 60)
+            assert lease is not None
+            version = means.runs.begin(strategy, lease).version
+            means.runs.save(strategy, Run("east", "machine", 4711, 0.0, host.clock()), version, lease)
+    damage(host, "running_strategies", damaged)
+    assert {one["id"]: one["state"] for one in data(call("list"))} == {damaged: "stopped", other: "running"}

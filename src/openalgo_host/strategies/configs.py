@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from openalgo_host.strategies.errors import RefusedStrategyError, UnknownStrategyError
+from openalgo_host.strategies.records import readable
 from openalgo_host.strategies.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Configs:
         self._cache: Cache = manager.get_cache("strategy_configs")
 
     def all(self) -> list[Config]:
-        """Return all of them, the oldest first."""
-        ids: list[str] = self._cache.get(_IDS, [])
-        found = self._cache.get_many(ids)
+        """Return all of them that can be read, the oldest first."""
+        ids = self._ids()
+        found = readable(self._cache.get_many, ids)
         return [_config(found[one]) for one in ids if one in found]
 
     def get(self, user_id: int, strategy_id: str) -> Config:
@@ -94,7 +95,7 @@ class Configs:
             config = Config(secrets.token_hex(8), user_id, _checked_name(name, user_id, others), schedule)
             self._cache.set(_source_of(config.id), source)
             self._put(config)
-            self._cache.set(_IDS, [*(one.id for one in others), config.id])
+            self._cache.set(_IDS, [*self._ids(), config.id])
         return config
 
     def change(self, user_id: int, strategy_id: str, changes: Mapping[str, Any], source: str | None = None) -> Config:
@@ -124,9 +125,12 @@ class Configs:
         """
         with self._cache.lock(_IDS, timeout=_WAIT):
             self.get(user_id, strategy_id)
-            ids: list[str] = self._cache.get(_IDS, [])
-            self._cache.set(_IDS, [one for one in ids if one != strategy_id])
+            self._cache.set(_IDS, [one for one in self._ids() if one != strategy_id])
             self._cache.delete_many((strategy_id, _source_of(strategy_id)))
+
+    def _ids(self) -> list[str]:
+        ids: list[str] = self._cache.get(_IDS, [])
+        return ids
 
     def _put(self, config: Config) -> None:
         schedule = None if config.schedule is None else config.schedule.fields()

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from openalgo_cache.strategies.states import StrategyStates
+from openalgo_host.strategies.records import readable
 from openalgo_host.strategies.schedule import due_since
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ class Runs:
         self._states = StrategyStates(manager.get_cache("running_strategies"))
 
     def last(self, strategy_ids: list[str]) -> dict[str, Run]:
-        """Return the last run of those that ever ran."""
-        states = self._states.load_many(strategy_ids)
+        """Return the last run of those that ever ran, and whose record can be read."""
+        states = readable(self._states.load_many, strategy_ids)
         return {name: _run(state.data) for name, state in states.items() if state.data}
 
     def begin(self, strategy_id: str, lease: Lease) -> Last:
