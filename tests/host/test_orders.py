@@ -100,6 +100,28 @@ def test_a_stop_waits_for_its_trigger(book: OrderBook, hands: Hands) -> None:
     assert book.order(1, limited.id).status == Status.OPEN
 
 
+def test_what_only_waits_costs_no_transaction(trading: Host, book: OrderBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many orders that wait, or every look at one's orders would take seconds, and hold up all others."""
+    book.place(ME, ticket(pricetype="LIMIT", price=1.0))
+    book.place(ME, ticket(action="SELL", pricetype="SL-M", trigger_price=1.0))
+    monkeypatch.setattr(trading.database, "writing", None)
+    assert book.settle() == 0
+    assert len(book.orders(1)) == 2
+
+
+def test_what_is_not_traded_any_more_is_not_filled(
+    trading: Host, book: OrderBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no price then, which is another thing than a price of 0; nor while the symbol master is lost."""
+    waits = [
+        book.place(ME, ticket(pricetype="LIMIT", price=1.0)),
+        book.place(ME, ticket(action="SELL", pricetype="SL-M", trigger_price=1.0)),
+    ]
+    monkeypatch.setattr(type(trading.symbols), "by_symbol", lambda *_: None)
+    assert book.settle() == 0
+    assert [book.order(1, one.id).status for one in waits] == [Status.OPEN, Status.TRIGGER_PENDING]
+
+
 def test_an_order_that_was_sent_twice_is_placed_once(book: OrderBook) -> None:
     """By its idempotency key; the same key for another order is refused."""
     first = book.place(ME, ticket(), "key-1")

@@ -15,7 +15,7 @@ from sqlalchemy import func, or_, select
 
 from openalgo_host.caller import Caller
 from openalgo_host.leases import check
-from openalgo_host.sandbox.matching import execution_price, fill
+from openalgo_host.sandbox.matching import execution_price, fill, is_reached
 from openalgo_host.sandbox.money import to_units
 from openalgo_host.sandbox.tables import PENDING, OrderRow, PositionRow, Status, TradeRow
 from openalgo_host.sandbox.ticket import DERIVATIVES, RefusedOrderError, Ticket
@@ -157,15 +157,17 @@ class OrderBook:
     def settle(self, user_id: int | None = None) -> int:
         """Fill the pending orders that the market reaches now, of one user or of all; return how many."""
         with self._database.reading() as session:
-            wanted = select(OrderRow.id, OrderRow.user_id).where(OrderRow.status.in_(PENDING))
+            wanted = select(OrderRow).where(OrderRow.status.in_(PENDING))
             if user_id is not None:
                 wanted = wanted.where(OrderRow.user_id == user_id)
-            pending = list(session.execute(wanted))
+            pending = list(session.scalars(wanted))
         filled = 0
-        for order_id, owner in pending:
+        for found in pending:
+            if not is_reached(found, self.price(found.symbol, found.exchange)):  # most: they cost no transaction
+                continue
             with self._database.writing() as session:
-                self._lock(session, Caller(owner))
-                order = session.get(OrderRow, order_id)
+                self._lock(session, Caller(found.user_id))
+                order = session.get(OrderRow, found.id)
                 if order is not None and order.status in PENDING:
                     self._try(session, order, self._database.now(session))
                     filled += order.status == Status.COMPLETE

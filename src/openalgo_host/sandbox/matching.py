@@ -10,22 +10,35 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+def is_reached(order: OrderRow, market: int) -> bool:
+    """Return whether the market changes an order now: it is filled, or its stop comes into force.
+
+    Args:
+        order: A pending order.
+        market: The last traded price, in units; 0 for what is not traded any more.
+    """
+    if not market:
+        return False
+    buys = order.action == "BUY"
+    if order.status == Status.TRIGGER_PENDING:
+        return market >= order.trigger_price if buys else market <= order.trigger_price
+    if order.pricetype in {"MARKET", "SL-M"}:
+        return True
+    return market <= order.price if buys else market >= order.price
+
+
 def execution_price(order: OrderRow, market: int) -> int | None:
     """Return at what price the market fills an order now; None if it does not. A stop that is reached comes into force.
 
     Args:
         order: A pending order.
-        market: The last traded price, in units.
+        market: As with :func:`is_reached`.
     """
-    buys = order.action == "BUY"
-    if order.status == Status.TRIGGER_PENDING:
-        if market < order.trigger_price if buys else market > order.trigger_price:
-            return None
-        order.status = Status.OPEN
-    if order.pricetype in {"MARKET", "SL-M"}:
-        return market
-    if market > order.price if buys else market < order.price:
+    if not is_reached(order, market):
         return None
+    if order.status == Status.TRIGGER_PENDING:
+        order.status = Status.OPEN
+        return execution_price(order, market)
     return market
 
 
