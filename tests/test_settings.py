@@ -789,6 +789,7 @@ def test_the_pages_do_not_promise_what_nothing_does() -> None:
         "REDIS_PLAINTEXT_HOSTS",
         "CACHE_AUDIT_LOG_PATH",
         "SESSION_REDIS_URL",
+        "INSTANCE_NAME",
     }  # the settings themselves make something of these
     asked_in_vain = {"SYMBOL_CACHE_TTL"}  # the catalogue passes it on, and the view of the symbols expires nothing
     for variable in VARIABLES:

@@ -96,8 +96,7 @@ def _open(backend: str, ground: Ground) -> KeyHolders:
         settings=settings,
         clock=ground.clock,
     )
-    instance = settings.instance_id or settings.instance_name
-    return KeyHolders(lambda: registry.load(backend).create(request), prefix, ring, instance, ground.clock)
+    return KeyHolders(lambda: registry.load(backend).create(request), prefix, ring, settings.instance, ground.clock)
 
 
 def _apart(work: Callable[[], None]) -> None:

@@ -8,18 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Double, ForeignKey, String, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Double, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
 
 from openalgo_cache import earliest, until
 from openalgo_host.database import Base, Database
-from openalgo_host.users import User
+from openalgo_host.users import lock_user
 from openalgo_host.vault import Vault, VaultError
 
 if TYPE_CHECKING:
     from openalgo_cache import Cache, CacheManager
 
-PAPER: Final = "paper"
+_PAPER: Final = "paper"
 """The only broker: the paper market's."""
 _AUTH_PLACE: Final = "broker_sessions.auth_token/"
 _FEED_PLACE: Final = "broker_sessions.feed_token/"
@@ -58,10 +58,6 @@ class Tokens:
     connected_at: float
 
 
-class UnknownBrokerError(Exception):
-    """There is no broker of that name."""
-
-
 class _NotConnectedError(Exception):
     """A user has no session at a broker. Raised in loaders, so that no cache keeps it: one may begin at any moment."""
 
@@ -87,26 +83,19 @@ class Broker:
         self._feed: Cache = manager.get_cache("feed_token")
         self._names: Cache = manager.get_cache("broker", ttl=earliest(manager.settings.broker_cache_ttl, self._end))
 
-    def connect(self, user_id: int, broker: str = PAPER) -> None:
-        """Begin a session at a broker in the place of the one before.
-
-        Args:
-            user_id: The user's number.
-            broker: The broker's name.
+    def connect(self, user_id: int) -> None:
+        """Begin a session at the broker in the place of the one before.
 
         Raises:
-            UnknownBrokerError: There is none of that name.
             BackendUnavailableError: The session has begun, but others may still be told of the one before.
         """
-        if broker != PAPER:
-            raise UnknownBrokerError(f"There is no broker {broker!r:.40}: this host has {PAPER!r} alone")
         auth, feed = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self._database.writing() as session:
-            _lock(session, user_id)
+            lock_user(session, user_id)
             session.merge(
                 BrokerSessionRow(
                     user_id=user_id,
-                    broker=broker,
+                    broker=_PAPER,
                     auth_token=self._vault.seal(f"{_AUTH_PLACE}{user_id}", auth),
                     feed_token=self._vault.seal(f"{_FEED_PLACE}{user_id}", feed),
                     connected_at=self._database.now(session),
@@ -157,7 +146,7 @@ class Broker:
             BackendUnavailableError: The session has ended, and so it will for others as soon as the cache answers.
         """
         with self._database.writing() as session:
-            _lock(session, user_id)
+            lock_user(session, user_id)
             row = session.get(BrokerSessionRow, user_id)
             if row is not None:
                 row.revoked, row.auth_token, row.feed_token = True, b"", b""
@@ -187,8 +176,3 @@ class Broker:
 
     def _is_over(self, connected_at: float) -> bool:
         return self._end.expires_at(connected_at) <= self._clock()
-
-
-def _lock(session: Session, user_id: int) -> None:
-    """Let two who connect or revoke at once do so one after the other."""
-    session.execute(select(User.id).where(User.id == user_id).with_for_update())

@@ -61,7 +61,7 @@ def _state(host: Host) -> dict[str, Any]:
         "key_ring": _key_ring(host),
         "encryption": settings.cache_encryption_enabled,
         "multi_instance": settings.multi_instance_mode,
-        "instance_id": settings.instance_id or settings.instance_name,
+        "instance_id": settings.instance,
         "uptime": round(host.clock() - host.started_at, 3),
     }
 

@@ -30,7 +30,7 @@ def make_blueprint(host: Host, admission: Admission) -> Blueprint:
         if _may_see_more(admission):
             if lost or degraded:
                 answer["reason"] = lost or degraded
-            answer["instance"] = host.settings.instance_id or host.settings.instance_name
+            answer["instance"] = host.settings.instance
             answer["cache_backend"] = host.manager.choice().backend
             answer["uptime"] = round(host.clock() - host.started_at, 3)
         return jsonify(answer), 503 if lost else 200

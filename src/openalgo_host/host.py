@@ -122,7 +122,7 @@ class Host:
         symbols = manager.symbols()
         market = PaperMarket(symbols, clock)
         orders = OrderBook(database, symbols, market)
-        leases = Leases(database, settings.instance_id or settings.instance_name)
+        leases = Leases(database, settings.instance)
         jobs = Jobs(database, leases, clock)
         api_keys = ApiKeys(database, manager, vault)
         jobs.at_each_beat(orders.settle)

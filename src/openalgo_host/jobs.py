@@ -17,8 +17,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from openalgo_cache import CacheError
 from openalgo_host.database import Base, Database
+from openalgo_host.india import INDIA
 from openalgo_host.leases import FencedOffError, Lease, Leases, check
-from openalgo_host.market.paper import INDIA
 
 _log = logging.getLogger("openalgo_host")
 

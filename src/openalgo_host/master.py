@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from openalgo_cache import CacheError, SymbolImportError
 from openalgo_cache.symbols import MASTER_ROWS, generate_master
 from openalgo_host.errors import StartError
-from openalgo_host.market.paper import INDIA
+from openalgo_host.india import INDIA
 from openalgo_host.progress import Tell, progress
 
 if TYPE_CHECKING:

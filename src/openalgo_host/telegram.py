@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import JSON, ForeignKey, select
+from sqlalchemy import JSON, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from openalgo_cache import register
 from openalgo_host.database import Base, Database
-from openalgo_host.users import User
+from openalgo_host.users import lock_user
 from openalgo_host.vault import Vault
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Telegram:
         _check(wanted)
         contact = json.dumps([wanted.chat_id, wanted.username])
         with self._database.writing() as session:
-            session.execute(select(User.id).where(User.id == user_id).with_for_update())
+            lock_user(session, user_id)
             session.merge(
                 PreferencesRow(
                     user_id=user_id,

@@ -56,6 +56,18 @@ class _UnknownUserError(Exception):
     """Nobody has this number. It is raised in a loader, so that no cache keeps it."""
 
 
+def lock_user(session: Session, user_id: int) -> None:
+    """Let others who change what is this user's wait for the end of the transaction.
+
+    Rows that only refer to the user can be made meanwhile, such as the key of a run whose lease is locked already.
+
+    Args:
+        session: Of ``Database.writing()``.
+        user_id: The user's number.
+    """
+    session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+
+
 class Users:
     """The users in the database.
 

@@ -183,25 +183,6 @@ class Webhooks:
         self._forget(user_id)
         return _view(row)
 
-    def change(self, user_id: int, number: int, name: str, order: Order) -> Webhook:
-        """Change a webhook's name and what it orders.
-
-        Raises:
-            UnknownWebhookError: The user has no such webhook.
-            RefusedWebhookError: The name is taken or no name, or this cannot be ordered.
-        """
-        self._check(name, order)
-
-        def change(row: StrategyRow) -> None:
-            row.name = name
-            for column, value in _columns(order).items():
-                setattr(row, column, value)
-
-        try:
-            return self._change(user_id, number, change)
-        except IntegrityError:
-            raise RefusedWebhookError(f"There is a strategy {name!r} already: give another name") from None
-
     def set_active(self, user_id: int, number: int, *, on: bool) -> Webhook:
         """Let messages become orders, or refuse them.
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from openalgo_cache import Settings, on_behalf_of
-from openalgo_host.broker import Broker, BrokerSessionRow, Tokens, UnknownBrokerError
+from openalgo_host.broker import Broker, BrokerSessionRow, Tokens
 from openalgo_host.host import Host
 from tests.host.conftest import Hands, host_at
 
@@ -38,12 +38,6 @@ def test_tokens_of_a_session(host: Host) -> None:
     assert len({first.auth, first.feed, second.auth, second.feed}) == 4
     assert first.auth not in repr(first)
     assert first.feed not in repr(first)
-
-
-def test_an_unknown_broker(host: Host) -> None:
-    """The message names the one there is."""
-    with pytest.raises(UnknownBrokerError, match="'paper' alone"):
-        host.broker.connect(1, "elsewhere")
 
 
 def test_a_revoked_session_has_no_tokens(host: Host) -> None:

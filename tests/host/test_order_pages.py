@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from openalgo_host.caller import Caller
 from openalgo_host.host import Host
+from openalgo_host.india import midnight
 from openalgo_host.pages import formats, orders
 from openalgo_host.sandbox.money import to_units
 from openalgo_host.sandbox.tables import Status
@@ -65,7 +66,7 @@ def test_prices_amounts_and_times(hands: Hands) -> None:
     assert formats.gain(to_units(5)) == "+₹\u00a05.00"
     assert formats.gain(0) == "₹\u00a00.00"
     assert formats.moment(hands.now) == "02 Mar 2026, 08:30:00 IST"
-    assert formats.moment(formats.midnight(hands.now)) == "02 Mar 2026, 00:00:00 IST"
+    assert formats.moment(midnight(hands.now)) == "02 Mar 2026, 00:00:00 IST"
 
 
 def test_an_empty_page_says_what_to_do(user: FlaskClient) -> None:

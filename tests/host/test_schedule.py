@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openalgo_host.market.paper import INDIA
+from openalgo_host.india import INDIA
 from openalgo_host.strategies import RefusedStrategyError
 from openalgo_host.strategies.schedule import Schedule, due_since, is_due, next_start
 

@@ -58,9 +58,8 @@ class AuditLog:
         self, settings: Settings, ring: Callable[[], KeyRing], clock: Clock, open_heads: Callable[[], HeadStore]
     ) -> None:
         self.days = Days(settings.audit_log_path, settings.cache_namespace)
-        instance = settings.instance_id or settings.instance_name
         namespace, kept_days = settings.cache_namespace, settings.cache_audit_retention_days
-        self._new_writer = partial(Writer, self.days, ring, namespace, instance, clock, kept_days)
+        self._new_writer = partial(Writer, self.days, ring, namespace, settings.instance, clock, kept_days)
         self._new_upkeep = partial(Upkeep, self.days, ring, namespace, open_heads, kept_days)
         self._now = clock
         self._size = settings.cache_audit_queue_size

@@ -156,7 +156,7 @@ def _anchors(session: Session) -> tuple[dict[str, Anchor], list[Finding]]:
 def _is_expected(session: Session, days: Days) -> Callable[[Anchor], bool]:
     """Return what tells of a chain without a line here whether there should be one: it is ours, and not too old."""
     settings = session.settings
-    ours = (str(days.path), settings.instance_id or settings.instance_name)
+    ours = (str(days.path), settings.instance)
     kept = settings.cache_audit_retention_days
     first_kept = "" if kept is None else days_before(max([day_of(session.now()), *days.files()]), kept)
     return lambda anchor: (anchor.log, anchor.instance) == ours and anchor.day >= first_kept

@@ -363,6 +363,11 @@ class Settings:
         base = self.sqlite_cache_path
         return base.with_name(f"{base.name}_{cache}{at}{ending}")
 
+    @property
+    def instance(self) -> str:
+        """What this instance is called: INSTANCE_ID, or INSTANCE_NAME where it has none."""
+        return self.instance_id or self.instance_name
+
     def of_cache(self, name: str) -> Settings:
         """Return the settings as one cache has them: that of the sessions may have a server of its own."""
         if name != SESSION or self.session_redis_url is None or self.session_type == "filesystem":

@@ -52,5 +52,4 @@ def open_shelf(ground: Ground, backend: str) -> Shelf:
     """
     settings = ground.settings
     stack = build_stack(SYMBOLS, policy_of(SYMBOLS, settings), backend, ground)
-    instance = settings.instance_id or settings.instance_name
-    return Shelf(stack.backend, stack.keyspace, stack.codec, ground.clock, instance)
+    return Shelf(stack.backend, stack.keyspace, stack.codec, ground.clock, settings.instance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openalgo_host.api import schemas
 from openalgo_host.api.calls import Answer, Calls, Fields
-from openalgo_host.market.paper import INDIA
+from openalgo_host.india import INDIA, midnight
 from openalgo_host.sandbox.money import to_rupees
 from openalgo_host.sandbox.tables import PENDING, OrderRow, PositionRow, Status
 
@@ -23,7 +23,7 @@ def add(calls: Calls, host: Host) -> None:
 
     @calls.post("/orderbook", schemas.Call)
     def order_book(caller: Caller, _call: Fields) -> Answer:
-        orders = book.orders(caller.user_id, _midnight(host.clock()))
+        orders = book.orders(caller.user_id, midnight(host.clock()))
         return {"data": {"orders": [order_facts(order) for order in orders], "statistics": _statistics(orders)}}
 
     @calls.post("/tradebook", schemas.Call)
@@ -41,7 +41,7 @@ def add(calls: Calls, host: Host) -> None:
                     "timestamp": _shown(trade.traded_at),
                     "trade_value": to_rupees(trade.price * trade.quantity),
                 }
-                for order, trade in book.trades(caller.user_id, _midnight(host.clock()))
+                for order, trade in book.trades(caller.user_id, midnight(host.clock()))
             ]
         }
 
@@ -137,10 +137,6 @@ def _holding(host: Host, one: PositionRow) -> dict[str, Any]:
 
 def _percent(part: int, whole: int) -> float:
     return round(100 * part / whole, 2) if whole else 0.0
-
-
-def _midnight(now: float) -> float:
-    return datetime.fromtimestamp(now, INDIA).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
 def _shown(moment: float) -> str:

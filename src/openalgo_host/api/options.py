@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from openalgo_host.api import schemas
 from openalgo_host.api.calls import Answer, Calls, Fields, RefusedCallError
+from openalgo_host.market.paper import DERIVATIVES_OF
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import ChainRow, Instrument
     from openalgo_host.caller import Caller
     from openalgo_host.host import Host
-
-_WHERE: Final = {"NSE": "NFO", "NSE_INDEX": "NFO", "BSE": "BFO", "BSE_INDEX": "BFO"}
-"""For each exchange where its options are listed; the others list their own."""
 
 
 def add(calls: Calls, host: Host) -> None:
@@ -60,7 +58,7 @@ class _Chain:
         self._host = host
         self.underlying, self.expiry = _names(host, call)
         listed: str = call["exchange"]
-        exchange = _WHERE.get(listed, listed)
+        exchange = DERIVATIVES_OF.get(listed, listed)
         self.rows: Sequence[ChainRow] = host.symbols.option_chain(self.underlying, self.expiry, exchange)
         if not self.rows:
             raise RefusedCallError(404, f"No options found for {self.underlying} with expiry {self.expiry}")

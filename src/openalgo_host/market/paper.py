@@ -7,14 +7,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
+from openalgo_host.india import INDIA
 from openalgo_host.market import paths
 
 if TYPE_CHECKING:
     from openalgo_cache.symbols import Instrument, SymbolMaster
 
-INDIA: Final = ZoneInfo("Asia/Kolkata")
+_SEED: Final = 1
+"""What prices come from: another one makes other prices, for every instance."""
 _OPENS: Final = timedelta(hours=9, minutes=15)
 _CLOSES: Final = timedelta(hours=15, minutes=30)
 _STEP: Final = 600.0
@@ -24,7 +25,8 @@ _CARRY: Final = 0.06
 _VOLATILITY: Final = 0.16
 _LEAST_TICK: Final = 0.0025
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DERIVATIVES: Final = {"NSE": "NFO", "NSE_INDEX": "NFO", "BSE": "BFO", "BSE_INDEX": "BFO"}
+DERIVATIVES_OF: Final = {"NSE": "NFO", "NSE_INDEX": "NFO", "BSE": "BFO", "BSE_INDEX": "BFO"}
+"""For each exchange where its options and futures are listed; the others list their own."""
 
 
 class Quote(NamedTuple):
@@ -47,13 +49,11 @@ class PaperMarket:
     Args:
         symbols: What is traded.
         clock: Where the time comes from.
-        seed: Another one makes other prices.
     """
 
-    def __init__(self, symbols: SymbolMaster, clock: Callable[[], float], seed: int = 1) -> None:
+    def __init__(self, symbols: SymbolMaster, clock: Callable[[], float]) -> None:
         self._symbols = symbols
         self._clock = clock
-        self._seed = seed
         self._base = lru_cache(maxsize=8192)(self._find_base)
 
     def price(self, instrument: Instrument, at: float | None = None) -> float:
@@ -70,7 +70,7 @@ class PaperMarket:
         steps = range(1, math.ceil((min(now, opened + 22_500) - opened) / _STEP))
         seen = [first, last, *(self.price(instrument, opened + step * _STEP) for step in steps)]
         tick = max(instrument.tick_size, _LEAST_TICK)
-        busy = paths.share(self._seed, instrument.symbol)
+        busy = paths.share(_SEED, instrument.symbol)
         return Quote(
             ask=_rounded(last + tick),
             bid=_rounded(max(last - tick, tick)),
@@ -86,11 +86,11 @@ class PaperMarket:
     def spot(self, underlying: str, exchange: str, at: float | None = None) -> float:
         """Return the price of what derivatives on an exchange derive from, in rupees."""
         when = self._clock() if at is None else at
-        return self._base(underlying, exchange) * paths.factor(self._seed, underlying, when)
+        return self._base(underlying, exchange) * paths.factor(_SEED, underlying, when)
 
     def _value(self, instrument: Instrument, at: float) -> float:
         if not instrument.expiry:
-            exchange = _DERIVATIVES.get(instrument.exchange, instrument.exchange)
+            exchange = DERIVATIVES_OF.get(instrument.exchange, instrument.exchange)
             return self.spot(instrument.symbol, exchange, at)
         spot = self.spot(instrument.underlying or instrument.name, instrument.exchange, at)
         years = max(expires_at(instrument.expiry) - at, 0.0) / _YEAR
@@ -105,7 +105,7 @@ class PaperMarket:
             chain = self._symbols.option_chain(underlying, expiries[0], exchange)
             if chain:
                 return chain[len(chain) // 2].strike
-        return paths.base(self._seed, underlying)
+        return paths.base(_SEED, underlying)
 
 
 def expires_at(expiry: str) -> float:

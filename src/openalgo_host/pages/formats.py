@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from openalgo_host.market.paper import INDIA
+from openalgo_host.india import INDIA
 from openalgo_host.sandbox.money import UNIT
 
 if TYPE_CHECKING:
@@ -56,8 +56,3 @@ def clock_time(at: float) -> str:
 def moment(at: float) -> str:
     """Return date and time in India, and that they are India's."""
     return f"{datetime.fromtimestamp(at, INDIA):%d %b %Y, %H:%M:%S} IST"
-
-
-def midnight(now: float) -> float:
-    """Return when this day began in India, in seconds since the epoch."""
-    return datetime.fromtimestamp(now, INDIA).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

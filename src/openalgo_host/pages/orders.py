@@ -11,8 +11,8 @@ from werkzeug.exceptions import NotFound
 
 from openalgo_host import csrf
 from openalgo_host.caller import Caller
+from openalgo_host.india import midnight
 from openalgo_host.pages import members, rows
-from openalgo_host.pages.formats import midnight
 from openalgo_host.sandbox.tables import PENDING, OrderRow, PositionRow, Status
 from openalgo_host.sandbox.ticket import RefusedOrderError, closing
 

@@ -7,19 +7,19 @@ same transaction: whoever was taken over places nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select
 
 from openalgo_host.caller import Caller
 from openalgo_host.leases import check
+from openalgo_host.sandbox.funds import Funds, binds
 from openalgo_host.sandbox.matching import execution_price, fill, is_reached
 from openalgo_host.sandbox.money import to_units
 from openalgo_host.sandbox.tables import PENDING, OrderRow, PositionRow, Status, TradeRow
-from openalgo_host.sandbox.ticket import DERIVATIVES, RefusedOrderError, Ticket
-from openalgo_host.users import User
+from openalgo_host.sandbox.ticket import RefusedOrderError, Ticket
+from openalgo_host.users import lock_user
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -27,27 +27,6 @@ if TYPE_CHECKING:
     from openalgo_cache.symbols import SymbolMaster
     from openalgo_host.database import Database
     from openalgo_host.market.paper import PaperMarket
-
-CAPITAL: Final = to_units(10_000_000)
-"""What every account begins with: a crore of rupees."""
-_MARGINS: Final = {"CNC": 100, "NRML": 20, "MIS": 20}
-"""Percent of a position's cost that it binds; what is bought in options is paid in full."""
-
-
-class Funds(NamedTuple):
-    """An account's money, in units.
-
-    Attributes:
-        available: What new orders can bind.
-        utilised: What positions bind.
-        realised: Profit and loss of what was closed.
-        unrealised: Profit and loss of what is open, at the market's price.
-    """
-
-    available: int
-    utilised: int
-    realised: int
-    unrealised: int
 
 
 class OrderBook:
@@ -142,13 +121,11 @@ class OrderBook:
             order.status, order.updated_at = Status.CANCELLED, self._database.now(session)
             return order
 
-    def cancel_all(self, caller: Caller, strategy: str | None = None) -> list[OrderRow]:
-        """Cancel every pending order, of one strategy or of all; return them."""
+    def cancel_all(self, caller: Caller) -> list[OrderRow]:
+        """Cancel every pending order, whichever strategy's; return them."""
         with self._database.writing() as session:
             self._lock(session, caller)
             wanted = select(OrderRow).where(OrderRow.user_id == caller.user_id, OrderRow.status.in_(PENDING))
-            if strategy is not None:
-                wanted = wanted.where(OrderRow.strategy == strategy)
             orders = list(session.scalars(wanted.order_by(OrderRow.id)))
             for order in orders:
                 order.status, order.updated_at = Status.CANCELLED, self._database.now(session)
@@ -272,7 +249,7 @@ class OrderBook:
 
     def funds(self, user_id: int) -> Funds:
         """Return an account's money."""
-        return self._funds(self.positions(user_id))
+        return Funds.of(self.positions(user_id), self.price)
 
     def price(self, symbol: str, exchange: str) -> int:
         """Return the market's price in units; 0 for what the symbol master does not have any more."""
@@ -282,11 +259,8 @@ class OrderBook:
     # --- inside a transaction -----------------------------------------------------------------------------------------
 
     def _lock(self, session: Session, caller: Caller) -> None:
-        """Let nobody else change the account, and nobody be taken over, before the transaction ends.
-
-        Rows that only refer to the user can be made meanwhile, such as the key of a run whose lease is locked already.
-        """
-        session.execute(select(User.id).where(User.id == caller.user_id).with_for_update(key_share=True))
+        """Let nobody else change the account, and nobody be taken over, before the transaction ends."""
+        lock_user(session, caller.user_id)
         if caller.lease is not None:
             check(session, caller.lease)
 
@@ -324,33 +298,10 @@ class OrderBook:
         if price is None:
             return
         held = session.scalars(select(PositionRow).where(PositionRow.user_id == order.user_id)).all()
-        if _binds(order, price, held) > self._funds(held).available:
+        if binds(order, price, held) > Funds.of(held, self.price).available:
             order.status, order.reason, order.updated_at = Status.REJECTED, "Insufficient funds", now
         else:
             fill(session, order, price, now)
-
-    def _funds(self, positions: Iterable[PositionRow]) -> Funds:
-        utilised = realised = unrealised = 0
-        for one in positions:
-            utilised += _margin(one, one.quantity, one.cost)
-            realised += one.realised
-            if one.quantity:
-                unrealised += one.quantity * self.price(one.symbol, one.exchange) - one.cost
-        return Funds(CAPITAL + realised - utilised, utilised, realised, unrealised)
-
-
-def _binds(order: OrderRow, price: int, held: Iterable[PositionRow]) -> int:
-    """Return what an order would bind, in units: only for what opens or enlarges a position."""
-    quantity = order.quantity if order.action == "BUY" else -order.quantity
-    key = (order.symbol, order.exchange, order.product)
-    there = next((one.quantity for one in held if (one.symbol, one.exchange, one.product) == key), 0)
-    opened = quantity if there * quantity >= 0 else quantity + there if abs(quantity) > abs(there) else 0
-    return _margin(order, opened, opened * price)
-
-
-def _margin(position: PositionRow | OrderRow, quantity: int, cost: int) -> int:
-    is_option = position.exchange in DERIVATIVES and position.symbol.endswith(("CE", "PE"))
-    return abs(cost) * (100 if is_option and quantity > 0 else _MARGINS[position.product]) // 100
 
 
 def _named(session: Session, caller: Caller, idempotency_key: str | None, digest: str) -> OrderRow | None:

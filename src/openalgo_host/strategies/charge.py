@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from openalgo_host.market.paper import INDIA
+from openalgo_host.india import INDIA
 from openalgo_host.strategies.child import MACHINE, Child, end_leftover
 from openalgo_host.strategies.logs import LogFile
 from openalgo_host.strategies.runs import Last, Outcome, Run
-from openalgo_host.strategies.schedule import is_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +77,7 @@ class Charge:
         if not self._keeps_lease(now):
             self.abandon()
             return False
-        is_wanted = config is not None and config.wanted_since is not None and is_due(config.schedule, now)
+        is_wanted = config is not None and config.is_to_run(now)
         self.config = config = config or self.config
         run = self._last.run
         is_new_wish = run is None or not run.serves(config)

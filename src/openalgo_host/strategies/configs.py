@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from openalgo_host.strategies.errors import RefusedStrategyError, UnknownStrategyError
 from openalgo_host.strategies.records import readable
-from openalgo_host.strategies.schedule import Schedule
+from openalgo_host.strategies.schedule import Schedule, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,10 @@ class Config:
     name: str
     schedule: Schedule | None = None
     wanted_since: float | None = None
+
+    def is_to_run(self, now: float) -> bool:
+        """Return whether it is to run now, by what its user wants and by its schedule."""
+        return self.wanted_since is not None and is_due(self.schedule, now)
 
 
 class Configs:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 
-from openalgo_host.market.paper import INDIA
+from openalgo_host.india import INDIA
 from openalgo_host.strategies.errors import RefusedStrategyError
 
 DAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")

@@ -79,7 +79,7 @@ class Strategies:
             api_keys=api_keys,
             database=database,
             folder=settings.cache_folder / "strategies",
-            instance=settings.instance_id or settings.instance_name,
+            instance=settings.instance,
             clock=clock,
         )
         self.supervisor = Supervisor(self._means)

@@ -22,7 +22,6 @@ from openalgo_cache.strategies import RunReplacedError, StaleStateError
 from openalgo_host.leases import FencedOffError
 from openalgo_host.strategies.charge import Charge
 from openalgo_host.strategies.runs import Outcome, Run
-from openalgo_host.strategies.schedule import is_due
 
 if TYPE_CHECKING:
     from openalgo_host.strategies.configs import Config
@@ -116,7 +115,7 @@ class Supervisor:
     def _consider(self, config: Config) -> None:
         """Take charge of a strategy that is to run, or of which it is said that it does, if nobody has it."""
         now, run = self._means.clock(), self._runs.get(config.id)
-        is_to_run = config.wanted_since is not None and is_due(config.schedule, now)
+        is_to_run = config.is_to_run(now)
         if run is not None and run.is_finished(config, now):
             is_to_run = False
         if is_to_run or (run is not None and run.outcome is Outcome.RUNNING):
