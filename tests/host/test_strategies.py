@@ -16,10 +16,11 @@ import pytest
 from openalgo_cache import Settings
 from openalgo_cache.strategies import HostUnavailableError, RunReplacedError, StaleStateError, StrategyState
 from openalgo_host.host import Host
+from openalgo_host.leases import FencedOffError
 from openalgo_host.pages.formats import moment
 from openalgo_host.strategies import RefusedStrategyError, UnknownStrategyError, charge, supervisor
 from openalgo_host.strategies.child import MACHINE, end_leftover
-from openalgo_host.strategies.runs import Run
+from openalgo_host.strategies.runs import Run, Runs
 from tests.host.conftest import Credentials, Hands
 from tests.host.strategy_stage import LONG, MANY, PLACE, USER, Stage
 from tests.host.test_strategy_calls import key_of
@@ -264,6 +265,23 @@ def test_it_is_taken_over(stack: Stack, stage: Stage, settings: Settings) -> Non
     stage.host.strategies.supervisor.beat()
     assert stage.host.strategies.supervisor._charges == {}
     other.close()
+
+
+@pytest.mark.parametrize("late", [FencedOffError("late"), RunReplacedError("late")])
+def test_an_instance_that_is_paused_while_it_takes_over(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, late: Exception
+) -> None:
+    """It finds that another one was quicker, which is no failure."""
+
+    def begin(*_: object) -> None:
+        raise late
+
+    strategy = host.strategies.add(USER, "one", LONG).id
+    host.strategies.start(USER, strategy)
+    monkeypatch.setattr(Runs, "begin", begin)
+    host.strategies.supervisor.beat()
+    assert host.strategies.supervisor._charges == {}
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_it_is_stopped_while_its_instance_is_away(stack: Stack, stage: Stage, settings: Settings) -> None:

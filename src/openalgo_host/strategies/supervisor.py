@@ -119,7 +119,13 @@ class Supervisor:
         if run is not None and run.is_finished(config, now):
             is_to_run = False
         if is_to_run or (run is not None and run.outcome is Outcome.RUNNING):
-            charge = Charge.take(self._means, config, self.wake)
+            try:
+                charge = Charge.take(self._means, config, self.wake)
+            except (
+                FencedOffError,
+                RunReplacedError,
+            ):  # this instance was paused in the middle, and another was quicker
+                return
             if charge is not None:
                 self._charges[config.id] = charge
                 self._tend(charge)
