@@ -57,6 +57,7 @@ def run_encrypted(arguments: list[str]) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # each of its more than a hundred tests has the usual time
 def test_encrypted_files() -> None:
     """What only encrypted files promise, and the harder half of what all do."""
     assert run_encrypted(USUAL) > 110
