@@ -264,7 +264,7 @@ class OrderBook:
         if caller.lease is not None:
             check(session, caller.lease)
 
-    def _place(  # what an order consists of
+    def _place(
         self, session: Session, caller: Caller, ticket: Ticket, idempotency_key: str | None, digest: str
     ) -> OrderRow:
         """Place an order of an account that is locked."""
