@@ -90,6 +90,7 @@ FORMS: dict[str, dict[str, str]] = {
     "/positions/NSE/MIS/RELIANCE/close": {"once": "x"},
     "/positions/<text>/<text>/<text>/close": {"once": "x"},
     "/webhooks/<number>/address": {},
+    "/webhooks/<number>/renew": {},
     "/webhooks/<number>/active": {"on": "yes"},
     "/webhooks/<number>/remove": {},
     "/strategies/add": {"name": "s", "source": "pass", **_HOURS},
@@ -105,6 +106,7 @@ FORMS: dict[str, dict[str, str]] = {
 }
 PAGES = (
     "/orders/<number>/cancel", "/positions/<text>/<text>/<text>/close", "/webhooks/<number>/remove",
+    "/webhooks/<number>/renew",
     "/symbols/<text>/<text>", "/symbols?q=<text>&exchange=<text>", "/symbols/search?q=<text>&exchange=<text>",
     "/orders/earlier?below=<text>", "/login?next=<text>", "/strategies/<text>", "/strategies/<text>/now",
     "/strategies/<text>/change", "/strategies/<text>/remove",
