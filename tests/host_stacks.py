@@ -1,7 +1,7 @@
 """The stacks that a host stands on: files alone, or a server for caches and sessions beside PostgreSQL.
 
 ``--stack`` says on which the tests run that ask for the fixture ``stack``, most of tests/host. Left out, it is files
-alone, and for tests that are marked ``every_stack`` all of them.
+alone, for tests that are marked ``each_database`` one of each kind, and for those marked ``every_stack`` all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tests.servers.process import ServerProcess
 
 STACKS: Final = ("sqlite", "redis-postgresql", "valkey-postgresql")
 _ALL: Final = "all"
+_MARKS: Final = {"every_stack": STACKS, "each_database": ("sqlite", "redis-postgresql")}
+"""Where a test runs that has this mark, if nothing is asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Stack:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option."""
-    told = "the stack that hosts stand on (left out: sqlite, and all of them where a test is marked every_stack)"
+    told = "the stack that hosts stand on (left out: sqlite, and others where a test is marked for more)"
     parser.addoption("--stack", choices=(*STACKS, _ALL), help=told)
 
 
@@ -104,6 +106,11 @@ def _asked_for(metafunc: pytest.Metafunc) -> tuple[str, ...]:
     if metafunc.definition.get_closest_marker("on_files"):
         return ("sqlite",)
     asked = metafunc.config.getoption("stack")
-    if asked == _ALL or (asked is None and metafunc.definition.get_closest_marker("every_stack")):
+    if asked == _ALL:
         return STACKS
-    return (asked or "sqlite",)
+    if asked is not None:
+        return (asked,)
+    for mark, stacks in _MARKS.items():
+        if metafunc.definition.get_closest_marker(mark):
+            return stacks
+    return ("sqlite",)

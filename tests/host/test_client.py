@@ -78,7 +78,7 @@ def test_options(client: Any) -> None:
     assert beyond["code"] == 404
 
 
-@pytest.mark.every_stack
+@pytest.mark.each_database
 def test_a_day_of_trading(client: Any) -> None:
     """An order and its traces in every book, a smart order, a basket, and everything closed again."""
     placed = client.placeorder(

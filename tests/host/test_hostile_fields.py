@@ -21,7 +21,7 @@ from tests.host.conftest import Credentials, Hands, LogIn, token_in
 from tests.host.test_strategy_calls import key_of
 from tests.host_stacks import Stack
 
-pytestmark = pytest.mark.every_stack
+pytestmark = pytest.mark.each_database
 
 _MANY = Rates(*[Rate(1_000_000, 1)] * 3)
 

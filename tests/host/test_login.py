@@ -14,7 +14,7 @@ from openalgo_host.users import User, Users
 from tests.host.conftest import Credentials, Hands, LogIn, token_in
 
 
-@pytest.mark.every_stack
+@pytest.mark.each_database
 def test_the_right_password_opens_the_pages(client: FlaskClient, log_in: LogIn) -> None:
     """A login leads to the symbols; before it, every page leads to the login."""
     assert client.get("/symbols").headers["Location"] == "/login?next=/symbols"
@@ -105,7 +105,7 @@ def test_two_tabs_can_both_log_in(client: FlaskClient, credentials: Credentials)
     assert client.post("/login", data=fields).status_code == 303
 
 
-@pytest.mark.every_stack
+@pytest.mark.each_database
 def test_attempts_are_limited_for_each_address(client: FlaskClient, log_in: LogIn, hands: Hands) -> None:
     """After ten wrong ones even the right password has to wait, as long as the answer says."""
     for _ in range(10):
@@ -157,7 +157,7 @@ def test_the_login_page_knows_who_is_logged_in(user: FlaskClient) -> None:
     assert user.get("/login").headers["Location"] == "/symbols"
 
 
-@pytest.mark.every_stack
+@pytest.mark.each_database
 def test_new_credentials_end_the_old_ones(
     user: FlaskClient, log_in: LogIn, host: Host, credentials: Credentials
 ) -> None:
@@ -174,7 +174,7 @@ def test_new_credentials_end_the_old_ones(
     assert log_in(password=found[1]).status_code == 303
 
 
-@pytest.mark.every_stack
+@pytest.mark.each_database
 def test_the_password_is_kept_as_a_hash(host: Host, credentials: Credentials) -> None:
     """Argon2id; neither the password nor the API key is in any table of the database."""
     with host.database.reading() as session:
@@ -186,7 +186,7 @@ def test_the_password_is_kept_as_a_hash(host: Host, credentials: Credentials) ->
     assert not [row for row in stored if credentials.password in row or credentials.api_key in row]
 
 
-@pytest.mark.every_stack
+@pytest.mark.each_database
 def test_a_name_that_no_user_can_have(log_in: LogIn) -> None:
     """Long, odd and broken names are wrong names, nothing else."""
     for name in ("x" * 60_000, "a\x00b", "'; DROP TABLE users; --", "\U0001f600"):

@@ -22,7 +22,7 @@ from openalgo_host.sandbox.tables import PositionRow, Status
 from openalgo_host.sandbox.ticket import RefusedOrderError, Ticket
 from tests.host.conftest import Hands
 
-pytestmark = pytest.mark.every_stack
+pytestmark = pytest.mark.each_database
 
 ME = Caller(1)
 REFUSED: dict[str, dict[str, Any]] = {

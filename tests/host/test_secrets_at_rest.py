@@ -23,7 +23,7 @@ from tests.host_stacks import Stack
 from tests.security.planted import Planted
 from tests.servers.process import ServerProcess
 
-pytestmark = pytest.mark.every_stack
+pytestmark = pytest.mark.each_database
 
 CHAT = 3_261_940_358_172_649
 """The number of a chat on Telegram, in eight bytes as well as in digits."""
