@@ -95,39 +95,29 @@ def test_every_dependency_is_accounted_for() -> None:
     assert rows == {wanted.name for wanted in requirements()}
 
 
+BROUGHT_BY_EXTRAS = {
+    "flask",
+    "greenlet",
+    "hiredis",
+    "prometheus_client",
+    "redis",
+    "rich",
+    "sqlalchemy",
+    "typer",
+    "valkey",
+    "werkzeug",
+}
+
+
 def test_the_import_loads_no_extra() -> None:
     """`import openalgo_cache` loads nothing that only an extra brings, though it is installed here."""
     loaded = python("import sys, openalgo_cache; openalgo_cache.get_cache; print(*sys.modules)").split()
-    heavy = {
-        "flask",
-        "greenlet",
-        "prometheus_client",
-        "redis",
-        "hiredis",
-        "valkey",
-        "rich",
-        "sqlalchemy",
-        "typer",
-        "werkzeug",
-    }
-    assert heavy.isdisjoint(loaded)
+    assert BROUGHT_BY_EXTRAS.isdisjoint(loaded)
 
 
 def test_the_import_needs_no_extra() -> None:
     """`import openalgo_cache` works, without a warning, where no extra is installed."""
-    absent = (
-        "flask",
-        "greenlet",
-        "prometheus_client",
-        "redis",
-        "hiredis",
-        "valkey",
-        "rich",
-        "sqlalchemy",
-        "typer",
-        "argon2",
-        "waitress",
-    )
+    absent = BROUGHT_BY_EXTRAS | {"argon2", "waitress"}
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import openalgo_cache; openalgo_cache.get_cache"
     python(code, "-W", "error")
 

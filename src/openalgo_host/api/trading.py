@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openalgo_host.sandbox.book import OrderBook
 
 
-def add(calls: Calls, host: Host) -> None:  # a list of calls
+def add(calls: Calls, host: Host) -> None:
     """Add them."""
     book = host.orders
 
